@@ -1,0 +1,110 @@
+/** Every setting, read and checked once at start. docs/configuration.md lists them. */
+import { homedir } from 'node:os'
+
+export interface Config {
+  readonly host: string
+  readonly port: number
+  readonly dataDir: string
+  /** file:… or postgresql://… */
+  readonly databaseUrl: string
+  readonly userDomain: string
+  readonly bridgeDomain: string
+  /** localpart of the default instance's owner */
+  readonly owner: string
+  /** what clients are told to use, without a slash at the end; null: not told */
+  readonly publicUrl: string | null
+  readonly publicProfiles: boolean
+  readonly registration: 'off' | 'token' | 'open'
+  readonly jwtSecret: string | null
+  readonly logLevel: string
+  readonly legacyMedia: 'open' | 'closed' | { readonly before: number }
+  readonly maxUploadBytes: number
+  readonly rateLimits: boolean
+  readonly sqliteAutoCheckpoint: boolean
+  readonly graphiql: boolean
+  readonly introspection: boolean
+  /** networks (CIDR) in which an owner may have appservices; an operator may have them anywhere */
+  readonly appserviceNetworks: readonly string[]
+}
+
+type Environment = Readonly<Record<string, string | undefined>>
+
+/** Throws an Error that names the variable and what it takes. */
+export function readConfig(environment: Environment): Config {
+  const read = <T>(name: string, fallback: string, parse: (text: string) => T): T => {
+    const text = environment[name] ?? fallback
+    try {
+      return parse(text)
+    } catch (error) {
+      throw new Error(`${name}=${text}: ${error instanceof Error ? error.message : String(error)}`)
+    }
+  }
+  const dataDir = read('DATA_DIR', './data', (text) => text.replace(/^~(?=\/)/, homedir()))
+  const userDomain = read('USER_DOMAIN', 'localhost', domain)
+  return {
+    host: read('HOST', '127.0.0.1', String),
+    port: read('PORT', '8008', (text) => integer(text, 0, 65_535)),
+    dataDir,
+    databaseUrl: read('DATABASE_URL', `file:${dataDir}/hungryserv.db`, databaseUrl),
+    userDomain,
+    bridgeDomain: read('BRIDGE_DOMAIN', userDomain, domain),
+    owner: read('OWNER', 'owner', localpart),
+    publicUrl: read('PUBLIC_URL', '', url),
+    publicProfiles: read('PUBLIC_PROFILES', 'off', flag),
+    registration: read('REGISTRATION', 'off', (text) => oneOf(text, ['off', 'token', 'open'] as const)),
+    jwtSecret: read('JWT_SECRET', '', (text) => text || null),
+    logLevel: read('LOG_LEVEL', 'info', (text) => oneOf(text, ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const)),
+    legacyMedia: read('LEGACY_MEDIA', 'open', legacyMedia),
+    maxUploadBytes: read('MAX_UPLOAD_BYTES', '104857600', (text) => integer(text, 1, Number.MAX_SAFE_INTEGER)),
+    rateLimits: read('RATE_LIMITS', 'on', flag),
+    sqliteAutoCheckpoint: read('SQLITE_AUTO_CHECKPOINT', 'on', flag),
+    graphiql: read('GRAPHIQL', 'on', flag),
+    introspection: read('INTROSPECTION', 'on', flag),
+    appserviceNetworks: read('APPSERVICE_NETWORKS', '127.0.0.0/8,::1/128', (text) => text.split(',').filter(Boolean)),
+  }
+}
+
+function integer(text: string, lowest: number, highest: number): number {
+  const value = Number(text)
+  if (!/^\d+$/.test(text) || value < lowest || value > highest) throw new Error(`takes a whole number from ${lowest} to ${highest}`)
+  return value
+}
+
+function flag(text: string): boolean {
+  return oneOf(text, ['on', 'off'] as const) === 'on'
+}
+
+function oneOf<const T extends string>(text: string, values: readonly T[]): T {
+  const value = values.find((candidate) => candidate === text)
+  if (!value) throw new Error(`takes one of ${values.join(', ')}`)
+  return value
+}
+
+function domain(text: string): string {
+  if (!/^[A-Za-z0-9.-]+(:\d{1,5})?$/.test(text) || text.length > 230) throw new Error('takes a server name, such as example.com')
+  return text
+}
+
+function localpart(text: string): string {
+  if (!/^[a-z0-9._=/+-]+$/.test(text)) throw new Error('takes a localpart: a-z, 0-9 and ._=/+-')
+  return text
+}
+
+function databaseUrl(text: string): string {
+  if (!/^(file:.+|postgres(ql)?:\/\/.+)$/.test(text)) throw new Error('takes file:PATH or postgresql://…')
+  return text
+}
+
+function url(text: string): string | null {
+  if (text === '') return null
+  const parsed = new URL(text)
+  if (!/^https?:$/.test(parsed.protocol)) throw new Error('takes an http or https address')
+  return text.replace(/\/+$/, '')
+}
+
+function legacyMedia(text: string): Config['legacyMedia'] {
+  if (text === 'open' || text === 'closed') return text
+  const before = Date.parse(text)
+  if (Number.isNaN(before)) throw new Error('takes open, closed or a date such as 2026-01-31')
+  return { before }
+}

@@ -1,0 +1,187 @@
+/**
+ * The one way to write. A command is a synchronous decision: it reads rows from memory, throws a MatrixError to refuse, and puts rows.
+ * What it reads and is not in memory is loaded, and the decision starts over; so between its first read and its change set being queued
+ * nothing else of the instance happens, and no lock is needed. A decision that throws leaves no trace.
+ */
+import { unavailable } from '../errors.ts'
+import { ChangeSet, type KeyOf, type RangeKind, type RangeRemovals, keyText } from '../storage/change-set.ts'
+import type { Where } from '../storage/storage.ts'
+import { type Rows, type TableName, tables } from '../storage/tables.ts'
+import type { Entry, Kind } from './bus.ts'
+import type { Instance } from './instance.ts'
+import { type Cell, Missing } from './memory.ts'
+
+export class Decision {
+  readonly instance: Instance
+  readonly changes: ChangeSet
+  private readonly undo: [string, Cell | undefined][] = []
+  private readonly positionBefore: number
+  private readonly kinds = new Set<Kind>()
+  private readonly rooms = new Set<number>()
+  private readonly users = new Set<number>()
+  private readonly appservices = new Set<number>()
+  private readonly committed: (() => void)[] = []
+  private readonly applied: (() => void)[] = []
+
+  constructor(instance: Instance) {
+    this.instance = instance
+    this.changes = new ChangeSet(instance.key)
+    this.positionBefore = instance.position
+  }
+
+  get now(): number {
+    return this.instance.ports.now()
+  }
+
+  /** The next position of the stream. Also the key of whatever is made at it. */
+  takePosition(): number {
+    this.instance.position += 1
+    this.changes.position = this.instance.position
+    return this.instance.position
+  }
+
+  /** The row with this primary key, or null. */
+  get<T extends TableName>(table: T, key: Omit<KeyOf<T>, 'instance'>): Rows[T] | null {
+    const full = { ...key, instance: this.instance.key } as unknown as KeyOf<T>
+    return this.need(`${table}\0${keyText(table, full)}`, () => this.instance.storage.first(table, key as unknown as Where<T>))
+  }
+
+  /** The row of a unique index, or null. `columns` are those of the index but `instance`, in its order. */
+  find<T extends TableName>(table: T, by: Where<T>): Rows[T] | null {
+    const values = by as Readonly<Record<string, unknown>>
+    const key = this.need<KeyOf<T> | null>(indexKey(table, Object.keys(values), values), async () => {
+      return this.instance.storage.first(table, by) as Promise<KeyOf<T> | null>
+    })
+    return key && this.get(table, key)
+  }
+
+  put<T extends TableName>(table: T, row: Rows[T]): void {
+    this.changes.put(table, row)
+    this.set(`${table}\0${keyText(table, row)}`, row)
+    this.setIndexes(table, row as never, row)
+  }
+
+  remove<T extends TableName>(table: T, row: Rows[T]): void {
+    this.changes.remove(table, row as unknown as KeyOf<T>)
+    this.set(`${table}\0${keyText(table, row)}`, null)
+    this.setIndexes(table, row as never, null)
+  }
+
+  /** What a removal by range removes must not be read with get(). */
+  removeRange<K extends RangeKind>(range: K, args: RangeRemovals[K]): void {
+    this.changes.removeRange(range, args)
+  }
+
+  /** A derived value under a name of its own, such as a room's core. Values are never changed in place. */
+  need<T>(key: string, load: () => Promise<T>): T {
+    return this.instance.memory.need(key, load)
+  }
+
+  set(key: string, value: unknown): void {
+    const memory = this.instance.memory
+    this.undo.push([key, memory.peek(key)])
+    // Touched by a position that is surely not below the one this change set will publish.
+    memory.set(key, value, this.instance.position + 1)
+  }
+
+  /** Says what the bus will carry. */
+  announce(kind: Kind, about: { rooms?: Iterable<number>; users?: Iterable<number>; appservices?: Iterable<number> }): void {
+    this.kinds.add(kind)
+    for (const room of about.rooms ?? []) this.rooms.add(room)
+    for (const user of about.users ?? []) this.users.add(user)
+    for (const appservice of about.appservices ?? []) this.appservices.add(appservice)
+  }
+
+  /** Runs when the decision has come to pass, still synchronously: for what is memory only, such as typing. */
+  onApplied(run: () => void): void {
+    this.applied.push(run)
+  }
+
+  /** Runs after the commit, before the bus hears of it. */
+  onCommitted(run: () => void): void {
+    this.committed.push(run)
+  }
+
+  rollback(): void {
+    const memory = this.instance.memory
+    for (let i = this.undo.length - 1; i >= 0; i--) memory.restore(...this.undo[i]!)
+    this.instance.position = this.positionBefore
+  }
+
+  /** Queues the change set, announced or not; resolves when it is durable and published. */
+  submit(): Promise<void> {
+    const { instance, changes } = this
+    if (changes.isEmpty && this.kinds.size === 0) return instance.shard.flushed(instance.key)
+    // Whatever is announced takes a position, or a reader who is at the last one would never look.
+    if (changes.position === 0) this.takePosition()
+    for (const run of this.applied) run()
+    const entry: Entry = {
+      position: changes.position,
+      kinds: this.kinds,
+      rooms: [...this.rooms],
+      users: [...this.users],
+      appservices: [...this.appservices],
+    }
+    return instance.shard.enqueue(changes, () => {
+      for (const run of this.committed) run()
+      instance.bus.publish(entry)
+    })
+  }
+
+  private setIndexes(table: TableName, row: Readonly<Record<string, unknown>>, key: unknown): void {
+    for (const columns of tables[table].unique) {
+      if ((columns as readonly string[]).includes('instance')) this.set(indexKey(table, columns.slice(1), row), key)
+    }
+  }
+}
+
+function indexKey(table: TableName, columns: readonly string[], values: Readonly<Record<string, unknown>>): string {
+  let text = `by ${table}`
+  for (const column of columns) text += `\0${column}\0${values[column]}`
+  return text
+}
+
+/** Most times a decision starts over: each time one thing more is in memory, so only a defect reaches this. */
+const mostRestarts = 50_000
+
+/**
+ * Decides and writes. Resolves with what `decide` returned once it is durable; a refusal too waits until what it was decided on is.
+ * Errors: whatever `decide` throws; 503 when the instance's queue is full or a commit failed.
+ */
+export async function command<T>(instance: Instance, decide: (decision: Decision) => T): Promise<T> {
+  for (let restarts = 0; restarts < mostRestarts; restarts++) {
+    if (instance.closed.aborted) throw unavailable('This homeserver is closing')
+    if (instance.shard.isFull(instance.key)) await instance.shard.flushed(instance.key)
+    instance.memory.evict()
+    const decision = new Decision(instance)
+    let result: T
+    try {
+      result = decide(decision)
+    } catch (error) {
+      decision.rollback()
+      if (error instanceof Missing) {
+        await error.load
+        continue
+      }
+      await instance.shard.flushed(instance.key)
+      throw error
+    }
+    await decision.submit()
+    return result
+  }
+  throw new Error('a decision never found all it needs in memory')
+}
+
+/** Loads several things at once before a decision: `reads` are run until none of them is missing. */
+export async function prefetch(instance: Instance, reads: readonly ((decision: Decision) => unknown)[]): Promise<void> {
+  const loads: Promise<unknown>[] = []
+  for (const read of reads) {
+    try {
+      read(new Decision(instance))
+    } catch (error) {
+      if (!(error instanceof Missing)) throw error
+      loads.push(error.load)
+    }
+  }
+  await Promise.all(loads)
+}

@@ -1,0 +1,96 @@
+/**
+ * What *decide* reads, held in memory and written through. May be ahead of the disk, so queries never read it.
+ * Every entry remembers the position that touched it last: it may be evicted only when that is published (else a reload would
+ * read the past).
+ */
+export interface Cell {
+  value: unknown
+  touched: number
+}
+
+/** Thrown by a lookup that is not in memory: the command awaits it and decides again from the start. */
+export class Missing {
+  readonly load: Promise<unknown>
+  constructor(load: Promise<unknown>) {
+    this.load = load
+  }
+}
+
+/** Cells kept per instance before the least recently used go. A row of an event weighs about 1 KB. */
+const mostCells = 20_000
+
+export class Memory {
+  private cells = new Map<string, Cell>()
+  private readonly loading = new Map<string, Promise<unknown>>()
+  private published: () => number
+  /** set when a commit failed: whoever still holds this memory must start over with the new one */
+  dropped = false
+
+  constructor(published: () => number) {
+    this.published = published
+  }
+
+  get size(): number {
+    return this.cells.size
+  }
+
+  peek(key: string): Cell | undefined {
+    return this.cells.get(key)
+  }
+
+  /** The value under `key`; when it is not here, throws a Missing that loads it. Concurrent loads share one promise. */
+  need<T>(key: string, load: () => Promise<T>): T {
+    const cell = this.cells.get(key)
+    if (cell) {
+      // Re-inserting keeps the map in the order of use.
+      this.cells.delete(key)
+      this.cells.set(key, cell)
+      return cell.value as T
+    }
+    let promise = this.loading.get(key)
+    if (!promise) {
+      promise = load().then(
+        (value) => {
+          // A write that came meanwhile is newer than what was read.
+          if (this.loading.get(key) === promise) {
+            this.loading.delete(key)
+            if (!this.cells.has(key)) this.cells.set(key, { value, touched: 0 })
+          }
+        },
+        (error: unknown) => {
+          if (this.loading.get(key) === promise) this.loading.delete(key)
+          throw error
+        },
+      )
+      this.loading.set(key, promise)
+    }
+    throw new Missing(promise)
+  }
+
+  set(key: string, value: unknown, touched: number): void {
+    this.loading.delete(key)
+    this.cells.delete(key)
+    this.cells.set(key, { value, touched })
+  }
+
+  /** Puts back what was there before a decision that did not come to pass. */
+  restore(key: string, cell: Cell | undefined): void {
+    if (cell) this.cells.set(key, cell)
+    else this.cells.delete(key)
+  }
+
+  /** Called between decisions only: what a decision looked up must not vanish under it. */
+  evict(): void {
+    if (this.cells.size <= mostCells) return
+    const published = this.published()
+    let tries = 2_000
+    for (const [key, cell] of this.cells) {
+      if (this.cells.size <= mostCells * 0.9 || tries-- === 0) break
+      if (cell.touched <= published) this.cells.delete(key)
+    }
+  }
+
+  keys(): IterableIterator<string> {
+    return this.cells.keys()
+  }
+}
