@@ -61,6 +61,11 @@ export class Decision {
     this.setIndexes(table, row as never, row)
   }
 
+  /** Puts a row that no decision ever reads: it is not kept in memory. */
+  write<T extends TableName>(table: T, row: Rows[T]): void {
+    this.changes.put(table, row)
+  }
+
   remove<T extends TableName>(table: T, row: Rows[T]): void {
     this.changes.remove(table, row as unknown as KeyOf<T>)
     this.set(`${table}\0${keyText(table, row)}`, null)

@@ -13,6 +13,8 @@ export interface Upward {
   appserviceAlive(instance: Instance, appservice: number): void
   /** A job row was put. */
   jobAdded(instance: Instance): void
+  /** A token was revoked: whoever remembers it must ask again. */
+  secretEnded(hash: string): void
 }
 
 export interface Instance {

@@ -89,8 +89,4 @@ export class Memory {
       if (cell.touched <= published) this.cells.delete(key)
     }
   }
-
-  keys(): IterableIterator<string> {
-    return this.cells.keys()
-  }
 }

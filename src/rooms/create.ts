@@ -1,0 +1,171 @@
+/** createRoom: one change set, so a refusal leaves nothing behind. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom */
+import { MatrixError, invalidParam } from '../errors.ts'
+import { newRoomId } from '../ids.ts'
+import { isRoomAlias, isRoomId } from '../rules/event-limits.ts'
+import { initialPowerLevels, type RoomPreset } from '../rules/initial-power-levels.ts'
+import { defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
+import { isRefusal, type JsonObject } from '../rules/values.ts'
+import type { RoomRow, UserRow } from '../storage/tables.ts'
+import { command, type Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+import { actingUser, ensureUser } from '../users/users.ts'
+import { appendEvent, type Draft } from './append.ts'
+import { putAlias } from './directory.ts'
+import { changeMembership } from './membership.ts'
+import { emptyCore, findRoom, type RoomCore, setCore, throwRefusal } from './room-core.ts'
+
+export interface InitialState {
+  readonly type: string
+  readonly stateKey: string
+  readonly content: JsonObject
+}
+
+export interface CreateRoom {
+  readonly preset?: RoomPreset | null
+  readonly visibility?: 'public' | 'private' | null
+  readonly roomVersion?: string | null
+  readonly name?: string | null
+  readonly topic?: string | null
+  /** localpart of an alias */
+  readonly aliasName?: string | null
+  readonly isDirect?: boolean | null
+  readonly invite?: readonly string[] | null
+  readonly initialState?: readonly InitialState[] | null
+  readonly creationContent?: JsonObject | null
+  readonly powerLevelOverride?: JsonObject | null
+  /** `com.beeper.initial_members`: joined from the start; appservices only */
+  readonly initialMembers?: readonly string[] | null
+  /** `com.beeper.auto_join_invites`: the invited are joined; appservices only */
+  readonly autoJoinInvites?: boolean | null
+  /** `fi.mau.room_id`; appservices only */
+  readonly roomId?: string | null
+  /** origin_server_ts of the first events, ms; appservices only */
+  readonly ts?: number | null
+}
+
+/** Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_FORBIDDEN. */
+export function createRoom(instance: Instance, actor: Actor, args: CreateRoom): Promise<{ roomId: string }> {
+  const version = args.roomVersion ? findRoomVersion(args.roomVersion) : defaultRoomVersion
+  return command(instance, (decision) => {
+    if (!version) throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `Room version ${args.roomVersion} is not supported`)
+    const creator = actingUser(decision, actor)
+    const room = newRoom(decision, actor, creator, version, args)
+    let core = emptyCore(room)
+    setCore(decision, core)
+
+    const add = (type: string, content: JsonObject, stateKey = ''): void => {
+      const draft: Draft = { type, stateKey, content, sender: creator, ...(args.ts && actor.appservice !== null ? { ts: args.ts } : {}) }
+      core = appendEvent(decision, core, draft).core
+    }
+    const member = (sender: UserRow, userId: string, content: JsonObject): void => {
+      core = changeMembership(decision, actor, core, sender, userId, content).core
+    }
+
+    add('m.room.create', createContent(version, creator, args))
+    member(creator, creator.userId, { membership: 'join' })
+    const { invited, joined } = members(decision, actor, creator, args)
+    add('m.room.power_levels', powerLevels(creator, [...joined, ...invited], args))
+    // An alias is made before the state that may name it.
+    if (args.aliasName) {
+      const alias = newAlias(instance, args.aliasName)
+      putAlias(decision, actor, creator, room, alias, 'M_ROOM_IN_USE')
+      add('m.room.canonical_alias', { alias })
+    }
+    for (const state of initialState(args)) add(state.type, state.content, state.stateKey)
+
+    for (const userId of invited) member(creator, userId, { membership: 'invite', ...(args.isDirect ? { is_direct: true } : {}) })
+    for (const userId of joined) {
+      if (userId === creator.userId) continue
+      // The bridge vouches for its members: no invitation comes before.
+      core = changeMembership(decision, actor, core, ensureUser(decision, userId, actor.appservice), userId, { membership: 'join' }, { vouched: true }).core
+    }
+    return { roomId: room.roomId }
+  })
+}
+
+function newRoom(decision: Decision, actor: Actor, creator: UserRow, version: RoomVersion, args: CreateRoom): RoomRow {
+  const { instance } = decision
+  const chosen = actor.appservice !== null ? args.roomId : null
+  if (chosen && !isRoomId(chosen)) throw invalidParam(`${chosen} is not a room ID`)
+  const roomId = chosen || newRoomId(instance.ports, instance.bridgeDomain)
+  if (findRoom(decision, roomId)) throw new MatrixError('M_ROOM_IN_USE', `Room ${roomId} exists already`)
+  const room: RoomRow = {
+    instance: instance.key,
+    key: decision.takePosition(),
+    roomId,
+    version: version.id,
+    creator: creator.key,
+    appservice: actor.appservice,
+    lowest: 0,
+    listed: args.visibility === 'public' ? 1 : 0,
+    createdAt: decision.now,
+  }
+  decision.put('room', room)
+  return room
+}
+
+function createContent(version: RoomVersion, creator: UserRow, args: CreateRoom): JsonObject {
+  // Nothing here federates, and clients that read the flag would warn of it.
+  const { 'm.federate': _federate, room_version: _version, creator: _creator, ...given } = args.creationContent ?? {}
+  return { ...given, room_version: version.id, ...(version.creatorInContent ? { creator: creator.userId } : {}) }
+}
+
+/** The owner is never left invited by a bridge; a ghost in either list is made if need be. */
+function members(decision: Decision, actor: Actor, creator: UserRow, args: CreateRoom): { invited: string[]; joined: string[] } {
+  const fromBridge = actor.appservice !== null
+  const joined = new Set(fromBridge ? (args.initialMembers ?? []) : [])
+  const invited = new Set<string>()
+  for (const userId of args.invite ?? []) {
+    if (userId === creator.userId || joined.has(userId)) continue
+    if (fromBridge && (args.autoJoinInvites || userId === decision.instance.ownerId)) joined.add(userId)
+    else invited.add(userId)
+  }
+  for (const userId of [...joined, ...invited]) ensureUser(decision, userId, actor.appservice)
+  return { invited: [...invited], joined: [...joined] }
+}
+
+function presetOf(args: CreateRoom): RoomPreset {
+  return args.preset ?? (args.visibility === 'public' ? 'public_chat' : 'private_chat')
+}
+
+function powerLevels(creator: UserRow, invitees: readonly string[], args: CreateRoom): JsonObject {
+  const content = initialPowerLevels({
+    preset: presetOf(args),
+    creator: creator.userId,
+    invitees,
+    ...(args.powerLevelOverride ? { override: args.powerLevelOverride } : {}),
+  })
+  if (isRefusal(content)) {
+    throwRefusal(content as never)
+  }
+  return content as JsonObject
+}
+
+/** The preset's state, overridden by initial_state, overridden by name and topic; each key once, the last wins. */
+function initialState(args: CreateRoom): InitialState[] {
+  const preset = presetOf(args)
+  const states = new Map<string, InitialState>()
+  const set = (type: string, content: JsonObject, stateKey = ''): void => {
+    states.delete(`${type}\0${stateKey}`)
+    states.set(`${type}\0${stateKey}`, { type, stateKey, content })
+  }
+  set('m.room.join_rules', { join_rule: preset === 'public_chat' ? 'public' : 'invite' })
+  set('m.room.history_visibility', { history_visibility: 'shared' })
+  set('m.room.guest_access', { guest_access: preset === 'public_chat' ? 'forbidden' : 'can_join' })
+  for (const state of args.initialState ?? []) {
+    if (state.type === 'm.room.create' || state.type === 'm.room.member') {
+      throw new MatrixError('M_INVALID_ROOM_STATE', `${state.type} cannot be an initial state`)
+    }
+    set(state.type, state.content, state.stateKey)
+  }
+  if (args.name) set('m.room.name', { name: args.name })
+  if (args.topic) set('m.room.topic', { topic: args.topic, 'm.topic': { 'm.text': [{ body: args.topic }] } })
+  return [...states.values()]
+}
+
+function newAlias(instance: Instance, localpart: string): string {
+  const alias = `#${localpart}:${instance.userDomain}`
+  if (localpart.includes(':') || !isRoomAlias(alias)) throw invalidParam(`${localpart} is not a localpart of an alias`)
+  return alias
+}

@@ -1,0 +1,62 @@
+/** Unread marks: one row for each event that a push rule marked for a user, until it is read. */
+import { isObject, type JsonObject } from '../rules/values.ts'
+import { pushSubject } from '../rules/push-subject.ts'
+import type { EventRow, UserRow } from '../storage/tables.ts'
+import type { Decision } from '../stream/command.ts'
+import { pushEvaluatorOf } from '../users/push-rules.ts'
+import { threadOf } from './relations.ts'
+import { membershipOf, type RoomCore } from './room-core.ts'
+
+interface Event extends JsonObject {
+  readonly type: string
+  readonly sender: string
+  readonly room_id: string
+  readonly content: JsonObject
+}
+
+/** Evaluates each reader's push rules and leaves a mark where they notify. */
+export function notifyUsers(decision: Decision, core: RoomCore, row: EventRow, event: Event, readers: readonly UserRow[], target: UserRow | null): void {
+  const users = target?.syncs && event.content['membership'] === 'invite' ? [...readers, target] : readers
+  if (users.length === 0 || (users.length === 1 && users[0]!.key === row.sender)) return
+  const subject = pushSubject(event, { memberCount: core.counts.join, powerLevels: core.powerLevels })
+  for (const user of users) {
+    if (user.key === row.sender) continue
+    const displayName = membershipOf(decision, core.key, user.key)?.displayName ?? undefined
+    const outcome = pushEvaluatorOf(decision, user)(subject, displayName === undefined ? { userId: user.userId } : { userId: user.userId, displayName })
+    if (!outcome.notify) continue
+    const thread = threadOf(event.content) ?? ''
+    decision.write('notification', { instance: row.instance, user: user.key, room: core.key, order: row.order, thread, highlight: outcome.highlight ? 1 : 0 })
+    setUnread(decision, user.key, core.key, unreadIn(decision, user.key, core.key) + 1)
+  }
+}
+
+/** How many unread marks a user has in a room: so that reading where nothing is unread costs nothing. */
+function unreadIn(decision: Decision, user: number, room: number): number {
+  return decision.need(unreadKey(user, room), () => decision.instance.storage.count('notification', { user, room }))
+}
+
+function setUnread(decision: Decision, user: number, room: number, count: number): void {
+  decision.set(unreadKey(user, room), count)
+}
+
+function unreadKey(user: number, room: number): string {
+  return `unread\0${user}\0${room}`
+}
+
+/** Clients take sending for reading: all before the user's own message is read, in its thread or in the main timeline. */
+export function markReadBySending(decision: Decision, core: RoomCore, row: EventRow, sender: UserRow): void {
+  if (row.stateKey !== null || unreadIn(decision, sender.key, core.key) === 0) return
+  const content = (JSON.parse(row.json) as { content: JsonObject }).content
+  clearUnread(decision, sender.key, core.key, row.order, isObject(content) ? (threadOf(content) ?? '') : '')
+}
+
+/** Removes the marks up to an order: of one thread ('' is the main timeline), or of all when `thread` is null. */
+export function clearUnread(decision: Decision, user: number, room: number, upTo: number, thread: string | null): void {
+  const unread = unreadIn(decision, user, room)
+  if (unread === 0) return
+  decision.removeRange('notifications', thread === null ? { user, room, upTo } : { user, room, upTo, thread })
+  const core = decision.instance.memory.peek(`core\0${room}`)?.value as RoomCore | undefined
+  // Everything is read: the count is known. Else at least one may be left, and 1 only means "look".
+  setUnread(decision, user, room, thread === null && core && upTo >= core.lastOrder ? 0 : 1)
+  decision.announce('unread', { users: [user], rooms: [room] })
+}

@@ -1,0 +1,87 @@
+/** Redactions. https://spec.matrix.org/v1.19/client-server-api/#redactions */
+import { checkRedaction } from '../rules/auth.ts'
+import { redactEvent as strip } from '../rules/redaction.ts'
+import type { JsonObject } from '../rules/values.ts'
+import type { UserRow } from '../storage/tables.ts'
+import { command, type Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+import { once } from '../users/transactions.ts'
+import { actingUser, userOf } from '../users/users.ts'
+import { appendEvent } from './append.ts'
+import { checkPuppet } from './puppets.ts'
+import { removeRelation } from './relations.ts'
+import { coreOf, type RoomCore, roomOf, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
+
+export interface Redact {
+  readonly roomId: string
+  readonly eventId: string
+  readonly txnId: string
+  /** reason and whatever else the caller put into the body: all of it stands in the redaction's content */
+  readonly content: JsonObject
+  readonly ts?: number | null
+}
+
+/** Empties an event of the caller's own, or anyone's with the redact power level. Errors: M_FORBIDDEN, M_NOT_FOUND. */
+export function redact(instance: Instance, actor: Actor, args: Redact): Promise<{ eventId: string }> {
+  return command(instance, (decision) => {
+    const core = coreOf(decision, roomOf(decision, args.roomId, actor.userId))
+    checkPuppet(actor, core)
+    const sender = actingUser(decision, actor)
+    return once(decision, actor, sender.key, { scope: `redact/${args.roomId}/${args.eventId}`, txnId: args.txnId }, () =>
+      redactEvent(decision, core, sender, {
+        eventId: args.eventId,
+        content: args.content,
+        device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
+        txnId: args.txnId,
+        ...(actor.appservice !== null && args.ts ? { ts: args.ts } : {}),
+      }),
+    )
+  })
+}
+
+interface Redaction {
+  /** the target */
+  readonly eventId: string
+  readonly content: JsonObject
+  readonly device: string | null
+  readonly txnId: string
+  readonly ts?: number
+}
+
+/** Appends the redaction and rewrites its target, which takes no position of its own: the redaction's tells of it. */
+export function redactEvent(decision: Decision, core: RoomCore, sender: UserRow, args: Redaction): { eventId: string } {
+  const target = decision.find('event', { room: core.key, eventId: args.eventId })
+  const author = target && userOf(decision, target.sender)
+  throwRefusal(checkRedaction(sender.userId, target && author && { type: target.type, sender: author.userId }, viewOf(decision, core)))
+  // Named in the content from v11 on and at the top level before; both, for clients of either age.
+  const appended = appendEvent(decision, core, {
+    type: 'm.room.redaction',
+    sender,
+    content: { ...args.content, redacts: args.eventId },
+    redacts: args.eventId,
+    device: args.device,
+    txnId: args.txnId,
+    ...(args.ts === undefined ? {} : { ts: args.ts }),
+  })
+  if (target && target.redactedBy === null) {
+    const event = JSON.parse(target.json) as JsonObject
+    const stripped = strip(event, core.version)
+    decision.put('event', { ...target, json: JSON.stringify(stripped), redactedBy: appended.row.order })
+    if (event['content']) removeRelation(decision, target, event['content'] as JsonObject)
+    forgetState(decision, appended.core, target.type, target.stateKey, target.order, stripped)
+  }
+  return { eventId: appended.row.eventId }
+}
+
+/** Redacted state stays in force with what is left of it. */
+function forgetState(decision: Decision, core: RoomCore, type: string, stateKey: string | null, order: number, stripped: JsonObject): void {
+  if (stateKey === null) return
+  if (type === 'm.room.member') {
+    const user = decision.find('user', { userId: stateKey })
+    const membership = user && decision.get('membership', { room: core.key, user: user.key })
+    if (membership?.order === order) decision.put('membership', { ...membership, displayName: null, avatarUrl: null })
+  } else if (stateKey === '' && decision.get('state', { room: core.key, type, stateKey })?.order === order) {
+    setCore(decision, withState(core, type, stripped['sender'] as string, (stripped['content'] ?? {}) as JsonObject))
+  }
+}

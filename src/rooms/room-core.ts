@@ -1,0 +1,146 @@
+/** What decisions about a room read at nearly every event, held as one immutable value. */
+import { MatrixError, forbidden } from '../errors.ts'
+import { type PowerLevels, parsePowerLevels, powerLevelsWithoutEvent } from '../rules/power-levels.ts'
+import { creatorOf, defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
+import type { Membership, RoomView } from '../rules/room-view.ts'
+import type { Refusal } from '../rules/values.ts'
+import type { JsonObject } from '../rules/values.ts'
+import type { MembershipRow, RoomRow, UserRow } from '../storage/tables.ts'
+import type { Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import { findUser, syncingUsers } from '../users/users.ts'
+
+export interface RoomCore {
+  readonly key: number
+  readonly roomId: string
+  readonly version: RoomVersion
+  readonly creator: string | null
+  readonly powerLevels: PowerLevels
+  readonly joinRules: JsonObject | undefined
+  readonly historyVisibility: JsonObject | undefined
+  readonly encrypted: boolean
+  /** how many users have each membership */
+  readonly counts: Readonly<Record<Membership, number>>
+  /** joined and invited users of each appservice */
+  readonly appservices: ReadonlyMap<number, number>
+  /** order of the newest event */
+  readonly lastOrder: number
+}
+
+export const coreTypes = ['m.room.create', 'm.room.power_levels', 'm.room.join_rules', 'm.room.history_visibility', 'm.room.encryption']
+
+const noCounts: RoomCore['counts'] = { join: 0, invite: 0, leave: 0, ban: 0, knock: 0 }
+
+/** The core of a room that has no event yet. */
+export function emptyCore(room: RoomRow): RoomCore {
+  return {
+    key: room.key,
+    roomId: room.roomId,
+    version: findRoomVersion(room.version) ?? defaultRoomVersion,
+    creator: null,
+    powerLevels: powerLevelsWithoutEvent(null),
+    joinRules: undefined,
+    historyVisibility: undefined,
+    encrypted: false,
+    counts: noCounts,
+    appservices: new Map(),
+    lastOrder: 0,
+  }
+}
+
+export function coreOf(decision: Decision, room: RoomRow): RoomCore {
+  return decision.need(`core\0${room.key}`, () => loadCore(decision.instance, room))
+}
+
+export function setCore(decision: Decision, core: RoomCore): void {
+  decision.set(`core\0${core.key}`, core)
+}
+
+async function loadCore(instance: Instance, room: RoomRow): Promise<RoomCore> {
+  const { storage } = instance
+  const [texts, counts, appservices, last] = await Promise.all([
+    storage.currentState([room.key], { types: coreTypes }),
+    storage.memberCounts([room.key]),
+    storage.appserviceCounts(room.key),
+    storage.find('event', { where: { room: room.key }, orderBy: ['-order'], limit: 1 }),
+  ])
+  let core: RoomCore = {
+    ...emptyCore(room),
+    counts: { ...noCounts, ...counts.get(room.key) },
+    appservices,
+    lastOrder: last[0]?.order ?? 0,
+  }
+  // The create event first: what the others mean depends on it.
+  for (const text of texts.sort((a, b) => a.order - b.order)) {
+    const event = JSON.parse(text.json) as { sender: string; content: JsonObject }
+    core = withState(core, text.type, event.sender, event.content)
+  }
+  return core
+}
+
+/** The core after a state event of one of the types it holds. */
+export function withState(core: RoomCore, type: string, sender: string, content: JsonObject): RoomCore {
+  switch (type) {
+    case 'm.room.create': {
+      const creator = creatorOf(core.version, sender, content)
+      return { ...core, creator, powerLevels: core.powerLevels.written ? core.powerLevels : powerLevelsWithoutEvent(creator) }
+    }
+    case 'm.room.power_levels':
+      return { ...core, powerLevels: parsePowerLevels(content, core.version) }
+    case 'm.room.join_rules':
+      return { ...core, joinRules: content }
+    case 'm.room.history_visibility':
+      return { ...core, historyVisibility: content }
+    case 'm.room.encryption':
+      return { ...core, encrypted: true }
+    default:
+      return core
+  }
+}
+
+/** An unknown room and one that the user may not know are told alike. */
+export function noSuchRoom(userId: string): MatrixError {
+  return forbidden(`User ${userId} not in room`)
+}
+
+export function findRoom(decision: Decision, roomId: string): RoomRow | null {
+  return decision.find('room', { roomId })
+}
+
+export function roomOf(decision: Decision, roomId: string, userId: string): RoomRow {
+  const room = findRoom(decision, roomId)
+  if (!room) throw noSuchRoom(userId)
+  return room
+}
+
+export function membershipOf(decision: Decision, room: number, user: number): MembershipRow | null {
+  return decision.get('membership', { room, user })
+}
+
+/** The joined users who have devices. */
+export function joinedSyncers(decision: Decision, room: number): UserRow[] {
+  return syncingUsers(decision).filter((user) => membershipOf(decision, room, user.key)?.membership === 'join')
+}
+
+/** The room as the auth rules read it. */
+export function viewOf(decision: Decision, core: RoomCore): RoomView {
+  const membership = (room: number, userId: string): Membership | null => {
+    const user = findUser(decision, userId)
+    return user ? ((membershipOf(decision, room, user.key)?.membership as Membership | undefined) ?? null) : null
+  }
+  return {
+    version: core.version,
+    creator: core.creator,
+    powerLevels: core.powerLevels,
+    joinRules: core.joinRules,
+    membership: (userId) => membership(core.key, userId),
+    isJoinedTo(roomId, userId) {
+      const room = findRoom(decision, roomId)
+      return room !== null && membership(room.key, userId) === 'join'
+    },
+  }
+}
+
+export function throwRefusal(refusal: Refusal | null): void {
+  if (refusal) throw new MatrixError(refusal.errcode as MatrixError['errcode'], refusal.error)
+}

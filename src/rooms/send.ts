@@ -1,0 +1,132 @@
+/** Message events and state events. https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room */
+import { MatrixError, forbidden } from '../errors.ts'
+import { canonicalAliases, checkCanonicalAlias } from '../rules/auth.ts'
+import { isEventId } from '../rules/event-limits.ts'
+import type { JsonObject } from '../rules/values.ts'
+import { command, type Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+import { once } from '../users/transactions.ts'
+import { actingUser } from '../users/users.ts'
+import { appendEvent } from './append.ts'
+import { changeMembership } from './membership.ts'
+import { checkPuppet } from './puppets.ts'
+import { redactEvent } from './redact.ts'
+import { coreOf, type RoomCore, roomOf, throwRefusal } from './room-core.ts'
+
+/** What only an appservice may choose. */
+export interface EventOptions {
+  /** origin_server_ts, ms */
+  readonly ts?: number | null
+  readonly eventId?: string | null
+}
+
+export interface SendMessage extends EventOptions {
+  readonly roomId: string
+  readonly type: string
+  readonly txnId: string
+  readonly content: JsonObject
+}
+
+/** Sends a message event; the same txnId again answers the first event id. Errors: M_FORBIDDEN, M_TOO_LARGE, M_DUPLICATE_ANNOTATION. */
+export function sendMessage(instance: Instance, actor: Actor, args: SendMessage): Promise<{ eventId: string }> {
+  return command(instance, (decision) => {
+    const room = roomOf(decision, args.roomId, actor.userId)
+    const core = coreOf(decision, room)
+    checkPuppet(actor, core)
+    const sender = actingUser(decision, actor)
+    return once(decision, actor, sender.key, { scope: `send/${args.roomId}/${args.type}`, txnId: args.txnId }, () => {
+      // Since v1.18 a redaction may be sent like a message.
+      if (args.type === 'm.room.redaction') {
+        const target = args.content['redacts']
+        if (typeof target !== 'string') throw new MatrixError('M_MISSING_PARAM', 'redacts is missing')
+        return redactEvent(decision, core, sender, { ...chosen(actor, args), eventId: target, content: args.content, device: actor.device, txnId: args.txnId })
+      }
+      const { row } = appendEvent(decision, core, {
+        type: args.type,
+        sender,
+        content: args.content,
+        device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
+        txnId: args.txnId,
+        ...chosen(actor, args),
+      })
+      return { eventId: row.eventId }
+    })
+  })
+}
+
+export interface SendState extends EventOptions {
+  readonly roomId: string
+  readonly type: string
+  readonly stateKey: string
+  readonly content: JsonObject
+  /** `fi.mau.transaction_id`: makes the request repeatable */
+  readonly txnId?: string | null
+}
+
+/** Sets state; the same content again by the same user answers the event that stands. Errors: M_FORBIDDEN, M_BAD_ALIAS, M_TOO_LARGE. */
+export function sendState(instance: Instance, actor: Actor, args: SendState): Promise<{ eventId: string }> {
+  return command(instance, (decision) => {
+    const room = roomOf(decision, args.roomId, actor.userId)
+    const core = coreOf(decision, room)
+    checkPuppet(actor, core)
+    const sender = actingUser(decision, actor)
+    const id = args.txnId ? { scope: `state/${args.roomId}/${args.type}/${args.stateKey}`, txnId: args.txnId } : null
+    return once(decision, actor, sender.key, id, () => {
+      if (args.type === 'm.room.member') {
+        return changeMembership(decision, actor, core, sender, args.stateKey, args.content, chosen(actor, args))
+      }
+      const standing = sameState(decision, core, sender.userId, args)
+      if (standing) return { eventId: standing }
+      if (args.type === 'm.room.canonical_alias') checkAliases(decision, core, args.content)
+      const { row } = appendEvent(decision, core, { type: args.type, stateKey: args.stateKey, sender, content: args.content, ...chosen(actor, args) })
+      return { eventId: row.eventId }
+    })
+  })
+}
+
+/** `ts` and a chosen event id count for appservices only. */
+export function chosen(actor: Actor, options: EventOptions): { ts?: number; eventId?: string } {
+  if (actor.appservice === null) return {}
+  const { ts, eventId } = options
+  if (eventId && !isEventId(eventId)) throw new MatrixError('M_INVALID_PARAM', `${eventId} is not an event ID`)
+  return { ...(ts ? { ts } : {}), ...(eventId ? { eventId } : {}) }
+}
+
+/** The id of the current state event when it says just this. */
+export function sameState(decision: Decision, core: RoomCore, sender: string, args: { type: string; stateKey: string; content: JsonObject }): string | null {
+  const state = decision.get('state', { room: core.key, type: args.type, stateKey: args.stateKey })
+  const row = state && decision.get('event', { room: core.key, order: state.order })
+  if (!row || row.redactedBy !== null) return null
+  const event = JSON.parse(row.json) as { sender: string; content: JsonObject }
+  return event.sender === sender && sameJson(event.content, args.content) ? row.eventId : null
+}
+
+/** Equal whatever the order of keys. */
+export function sameJson(a: unknown, b: unknown): boolean {
+  if (a === b) return true
+  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false
+  const left = a as Record<string, unknown>
+  const right = b as Record<string, unknown>
+  const keys = Object.keys(left)
+  return keys.length === Object.keys(right).length && keys.every((key) => Object.hasOwn(right, key) && sameJson(left[key], right[key]))
+}
+
+/** Each alias must exist and point to this room: M_BAD_ALIAS. Those that stand already may stay. */
+function checkAliases(decision: Decision, core: RoomCore, content: JsonObject): void {
+  throwRefusal(checkCanonicalAlias(content))
+  const state = decision.get('state', { room: core.key, type: 'm.room.canonical_alias', stateKey: '' })
+  const row = state && decision.get('event', { room: core.key, order: state.order })
+  const standing = new Set(row ? canonicalAliases((JSON.parse(row.json) as { content: JsonObject }).content) : [])
+  for (const alias of canonicalAliases(content)) {
+    if (standing.has(alias)) continue
+    if (decision.get('alias', { alias })?.room !== core.key) {
+      throw new MatrixError('M_BAD_ALIAS', `Room alias ${alias} does not point to the room`)
+    }
+  }
+}
+
+/** Errors: M_FORBIDDEN for who is not in the room. */
+export function requireJoined(membership: string | null | undefined, userId: string): void {
+  if (membership !== 'join') throw forbidden(`User ${userId} not in room`)
+}

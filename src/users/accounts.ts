@@ -1,0 +1,152 @@
+/** Logging in and registering. https://spec.matrix.org/v1.19/client-server-api/#client-authentication */
+import { jwtVerify } from 'jose'
+import { MatrixError, forbidden } from '../errors.ts'
+import { hashSecret, localpartOf } from '../ids.ts'
+import { isLocalpart, isUserId } from '../rules/event-limits.ts'
+import type { UserRow } from '../storage/tables.ts'
+import { command, type Decision } from '../stream/command.ts'
+import { type Instance, isLocal } from '../stream/instance.ts'
+import type { Actor } from './actor.ts'
+import { hashPassword, verifyPassword } from './passwords.ts'
+import { registrations } from './registrations.ts'
+import { beginSession, type NewSession, removeSecret, type Session } from './sessions.ts'
+import { ensureUser, findUser, makeUser } from './users.ts'
+
+/** A localpart or a full user id, as clients type it. */
+export function fullUserId(instance: Instance, user: string): string {
+  if (user.startsWith('@') && user.includes(':')) return user
+  return `@${user.replace(/^@/, '').toLowerCase()}:${instance.userDomain}`
+}
+
+/** Errors: M_FORBIDDEN for a wrong name or password alike, M_USER_DEACTIVATED. */
+export async function loginWithPassword(instance: Instance, args: { user: string; password: string } & NewSession): Promise<Session> {
+  const userId = fullUserId(instance, args.user)
+  const known = await instance.storage.first('user', { userId })
+  // Checked before the decision: hashing takes long. What was checked is compared again inside.
+  if (!(await verifyPassword(known?.passwordHash ?? null, args.password)) || !known) throw forbidden('Invalid username or password')
+  return command(instance, (decision) => {
+    const user = findUser(decision, userId)
+    if (!user || user.passwordHash !== known.passwordHash) throw forbidden('Invalid username or password')
+    requireActive(user)
+    return beginSession(decision, user, args)
+  })
+}
+
+/** Single use, within two minutes. Errors: M_FORBIDDEN. */
+export function loginWithToken(instance: Instance, args: { token: string } & NewSession): Promise<Session> {
+  const hash = hashSecret(args.token)
+  return command(instance, (decision) => {
+    const secret = decision.get('secret', { hash })
+    if (!secret || secret.kind !== 'login' || secret.instance !== instance.key || (secret.expiresAt ?? 0) < decision.now) {
+      throw forbidden('Invalid login token')
+    }
+    removeSecret(decision, hash)
+    const user = decision.get('user', { key: secret.user })
+    if (!user) throw forbidden('Invalid login token')
+    requireActive(user)
+    return beginSession(decision, user, args)
+  })
+}
+
+/** `org.matrix.login.jwt`: HS256 with the configured secret; `sub` names the user, who is made when missing. Errors: M_FORBIDDEN. */
+export async function loginWithJwt(instance: Instance, args: { token: string } & NewSession): Promise<Session> {
+  const { jwtSecret } = instance.config
+  if (jwtSecret === null) throw new MatrixError('M_UNKNOWN', 'Unknown login type org.matrix.login.jwt', {}, 400)
+  let subject: unknown
+  try {
+    const { payload } = await jwtVerify(args.token, new TextEncoder().encode(jwtSecret), { algorithms: ['HS256', 'HS384', 'HS512'], currentDate: new Date(instance.ports.now()) })
+    subject = payload.sub
+  } catch {
+    throw forbidden('JWT validation failed')
+  }
+  if (typeof subject !== 'string' || !isLocalpart(subject)) throw forbidden('Invalid JWT: sub must be a localpart')
+  const userId = fullUserId(instance, subject)
+  return command(instance, (decision) => {
+    const user = findUser(decision, userId) ?? makeUser(decision, { userId, kind: 'person' })
+    if (user.kind !== 'person') throw forbidden('Invalid JWT: not a person')
+    requireActive(user)
+    return beginSession(decision, user, args)
+  })
+}
+
+/** `m.login.application_service`: a user of the appservice's namespace, or its bot. Errors: M_EXCLUSIVE, M_FORBIDDEN. */
+export function loginAsAppservice(instance: Instance, actor: Actor, args: { user: string } & NewSession): Promise<Session> {
+  return command(instance, (decision) => {
+    const userId = bridgeUserId(instance, args.user)
+    const registration = registrations(decision).find((each) => each.key === actor.appservice)
+    if (!registration) throw new MatrixError('M_MISSING_TOKEN', 'An as_token is needed')
+    const user = findUser(decision, userId)
+    const bot = user?.key === registration.bot
+    if (!bot && (!registration.namespaces.users.matches(userId) || user?.kind === 'person')) {
+      throw new MatrixError('M_EXCLUSIVE', `${userId} is not in the appservice's namespaces`)
+    }
+    return beginSession(decision, user ?? ensureUser(decision, userId, actor.appservice), args)
+  })
+}
+
+function bridgeUserId(instance: Instance, user: string): string {
+  return user.startsWith('@') && user.includes(':') ? user : `@${user.replace(/^@/, '')}:${instance.bridgeDomain}`
+}
+
+export interface Register extends NewSession {
+  readonly username?: string | null
+  readonly inhibitLogin?: boolean
+}
+
+/** `m.login.application_service` registration of a ghost. Errors: M_USER_IN_USE (which bridges take for success), M_EXCLUSIVE. */
+export function registerAsAppservice(instance: Instance, actor: Actor, args: Register): Promise<{ userId: string; session: Session | null }> {
+  return command(instance, (decision) => {
+    const registration = registrations(decision).find((each) => each.key === actor.appservice)
+    if (!registration) throw new MatrixError('M_MISSING_TOKEN', 'An as_token is needed')
+    const userId = bridgeUserId(instance, args.username ?? '')
+    if (!isUserId(userId)) throw new MatrixError('M_INVALID_USERNAME', `${userId} is not a user ID`)
+    const known = findUser(decision, userId)
+    if (!registration.namespaces.users.matches(userId) && known?.key !== registration.bot) {
+      throw new MatrixError('M_EXCLUSIVE', `${userId} is not in the appservice's namespaces`)
+    }
+    if (known) throw new MatrixError('M_USER_IN_USE', 'User ID already taken.')
+    const user = ensureUser(decision, userId, actor.appservice)
+    return { userId, session: args.inhibitLogin ? null : beginSession(decision, user, args) }
+  })
+}
+
+/** Makes a person with a password. Errors: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_WEAK_PASSWORD. */
+export async function registerPerson(
+  instance: Instance,
+  args: Register & { password?: string | null; admin?: boolean; registrationToken?: string | null },
+): Promise<{ userId: string; session: Session | null }> {
+  const passwordHash = args.password ? await hashPassword(args.password) : null
+  return command(instance, (decision) => {
+    const userId = checkNewUsername(decision, args.username ?? `user-${decision.instance.ports.random(6).toString('hex')}`)
+    if (args.registrationToken) useRegistrationToken(decision, args.registrationToken)
+    const user = makeUser(decision, { userId, kind: 'person', passwordHash, admin: args.admin === true })
+    return { userId, session: args.inhibitLogin ? null : beginSession(decision, user, args) }
+  })
+}
+
+/** The full id that a new person may take. Errors: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE. */
+export function checkNewUsername(decision: Decision, username: string): string {
+  const { instance } = decision
+  const userId = username.startsWith('@') ? username : `@${username}:${instance.userDomain}`
+  if (!isUserId(userId) || !isLocal(instance, userId) || !isLocalpart(localpartOf(userId))) {
+    throw new MatrixError('M_INVALID_USERNAME', 'User ID can only contain characters a-z, 0-9, or =_-./+')
+  }
+  if (registrations(decision).some((registration) => registration.namespaces.users.exclusive(userId))) {
+    throw new MatrixError('M_EXCLUSIVE', 'This user ID is reserved by an application service.')
+  }
+  if (findUser(decision, userId)) throw new MatrixError('M_USER_IN_USE', 'User ID already taken.')
+  return userId
+}
+
+/** Errors: M_FORBIDDEN for a token that is unknown, expired or used up. */
+export function useRegistrationToken(decision: Decision, token: string): void {
+  const row = decision.get('registrationToken', { token })
+  if (!row || (row.expiresAt ?? Infinity) < decision.now || row.used >= (row.usesAllowed ?? Infinity)) {
+    throw forbidden('Invalid registration token')
+  }
+  decision.put('registrationToken', { ...row, used: row.used + 1 })
+}
+
+export function requireActive(user: UserRow): void {
+  if (user.status === 'deactivated') throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated')
+}

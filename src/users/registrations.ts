@@ -1,0 +1,64 @@
+/** The appservices of an instance as commands read them: whose namespaces cover a user, an alias or a room. */
+import { compileNamespaces, type Namespaces } from '../rules/namespaces.ts'
+import type { JsonObject } from '../rules/values.ts'
+import type { AppserviceRow } from '../storage/tables.ts'
+import type { Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+
+export interface Registration {
+  readonly key: number
+  readonly id: string
+  /** key of its bot */
+  readonly bot: number
+  readonly row: AppserviceRow
+  readonly namespaces: Namespaces
+  /** the registration without its tokens, as it was given */
+  readonly content: JsonObject
+  readonly rateLimited: boolean
+  readonly receiveEphemeral: boolean
+}
+
+/** Under this name the memory holds all registrations; whoever puts an appservice row sets it anew. */
+export const registrationsKey = 'registrations'
+
+export function parseRegistration(row: AppserviceRow): Registration {
+  const content = JSON.parse(row.registration) as JsonObject
+  return {
+    key: row.key,
+    id: row.id,
+    bot: row.bot,
+    row,
+    namespaces: compileNamespaces((content["namespaces"] ?? {}) as Parameters<typeof compileNamespaces>[0]),
+    content,
+    rateLimited: content['rate_limited'] === true,
+    receiveEphemeral: content['receive_ephemeral'] === true || content['de.sorunome.msc2409.push_ephemeral'] === true,
+  }
+}
+
+/** All of them; an instance has as many as it has bridges. */
+export function registrations(decision: Decision): readonly Registration[] {
+  return decision.need(registrationsKey, () => readRegistrations(decision.instance))
+}
+
+export async function readRegistrations(instance: Instance): Promise<readonly Registration[]> {
+  return (await instance.storage.find('appservice', { where: {}, orderBy: ['key'] })).map(parseRegistration)
+}
+
+/** Puts the row and the list that holds it. */
+export function putAppservice(decision: Decision, row: AppserviceRow): Registration {
+  const registration = parseRegistration(row)
+  const others = registrations(decision).filter((other) => other.key !== row.key)
+  decision.put('appservice', row)
+  decision.set(registrationsKey, [...others, registration])
+  return registration
+}
+
+export function removeAppservice(decision: Decision, row: AppserviceRow): void {
+  decision.remove('appservice', row)
+  decision.set(registrationsKey, registrations(decision).filter((other) => other.key !== row.key))
+}
+
+/** The appservice in whose user namespace the id lies. */
+export function appserviceOf(decision: Decision, userId: string): Registration | null {
+  return registrations(decision).find((registration) => registration.namespaces.users.matches(userId)) ?? null
+}

@@ -1,0 +1,22 @@
+/** Transaction ids: the same request again is answered as the first time. https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers */
+import type { Decision } from '../stream/command.ts'
+import type { Actor } from './actor.ts'
+
+export interface TransactionId {
+  /** the request's path without the transaction id: what it is unique within */
+  readonly scope: string
+  readonly txnId: string
+}
+
+/** Runs `act` unless this transaction id was answered already; remembers the answer in the command's change set. */
+export function once<T>(decision: Decision, actor: Actor, user: number, id: TransactionId | null, act: () => T): T {
+  if (id === null) return act()
+  // Scoped by device since v1.7; an appservice without a device is one itself.
+  const device = actor.device ?? `as:${actor.appservice}`
+  const key = { user, device, scope: id.scope, txnId: id.txnId }
+  const known = decision.get('transaction', key)
+  if (known) return JSON.parse(known.answer) as T
+  const answer = act()
+  decision.put('transaction', { instance: decision.instance.key, ...key, answer: JSON.stringify(answer), createdAt: decision.now })
+  return answer
+}
