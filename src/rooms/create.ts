@@ -2,9 +2,9 @@
 import { MatrixError, invalidParam } from '../errors.ts'
 import { newRoomId } from '../ids.ts'
 import { isRoomAlias, isRoomId } from '../rules/event-limits.ts'
-import { initialPowerLevels, type RoomPreset } from '../rules/initial-power-levels.ts'
+import { checkPowerLevelOverride, initialPowerLevels, type RoomPreset } from '../rules/initial-power-levels.ts'
 import { defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
-import { isRefusal, type JsonObject } from '../rules/values.ts'
+import type { JsonObject } from '../rules/values.ts'
 import type { RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -130,16 +130,9 @@ function presetOf(args: CreateRoom): RoomPreset {
 }
 
 function powerLevels(creator: UserRow, invitees: readonly string[], args: CreateRoom): JsonObject {
-  const content = initialPowerLevels({
-    preset: presetOf(args),
-    creator: creator.userId,
-    invitees,
-    ...(args.powerLevelOverride ? { override: args.powerLevelOverride } : {}),
-  })
-  if (isRefusal(content)) {
-    throwRefusal(content as never)
-  }
-  return content as JsonObject
+  const override = args.powerLevelOverride ?? {}
+  throwRefusal(checkPowerLevelOverride(override, creator.userId))
+  return initialPowerLevels({ preset: presetOf(args), creator: creator.userId, invitees, override })
 }
 
 /** The preset's state, overridden by initial_state, overridden by name and topic; each key once, the last wins. */

@@ -1,0 +1,270 @@
+/** The instances of this process: which one a request means, who is asking, opening and closing. */
+import type { Config } from '../config.ts'
+import { MatrixError, forbidden, notFound, unavailable } from '../errors.ts'
+import { hashSecret } from '../ids.ts'
+import type { Ports } from '../ports.ts'
+import { ChangeSet } from '../storage/change-set.ts'
+import type { Shard } from '../storage/storage.ts'
+import type { InstanceRow, SecretRow } from '../storage/tables.ts'
+import type { Instance, Upward } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+import { parseRegistration, type Registration } from '../users/registrations.ts'
+import { confirmRefresh } from '../users/sessions.ts'
+import { OpenInstance } from './open-instance.ts'
+
+/** Tokens remembered, so that a request costs no look-up. */
+const rememberedTokens = 10_000
+
+/** What begins with an instance when it opens: delivery to appservices, jobs. Ended by `instance.closed`. */
+export interface Services {
+  start(instance: Instance): void
+  readonly upward: Pick<Upward, 'appserviceChanged' | 'appserviceAlive' | 'jobAdded'>
+}
+
+export interface HostOptions {
+  readonly config: Config
+  readonly ports: Ports
+  readonly shards: readonly Shard[]
+  readonly services: Services
+}
+
+interface Place {
+  readonly shard: Shard
+  readonly row: InstanceRow
+}
+
+export class InstanceHost {
+  readonly config: Config
+  readonly ports: Ports
+  readonly shards: readonly Shard[]
+  private readonly services: Services
+  private readonly opened = new Map<string, Promise<OpenInstance>>()
+  private readonly live = new Set<OpenInstance>()
+  private readonly statuses = new Map<string, string>()
+  private readonly tokens = new Map<string, { secret: SecretRow; instance: OpenInstance; actor: Actor }>()
+  private closing = false
+
+  constructor(options: HostOptions) {
+    this.config = options.config
+    this.ports = options.ports
+    this.shards = options.shards
+    this.services = options.services
+    for (const shard of this.shards) shard.onInstanceLost = (key, why, error) => this.lose(shard, key, why, error)
+  }
+
+  /** By the name in `/_hungryserv/{instance}/…`. Errors: M_NOT_FOUND; 503 when another process has it. */
+  instance(name: string): Promise<OpenInstance> {
+    if (this.closing) throw unavailable('This homeserver is closing')
+    let opening = this.opened.get(name)
+    if (!opening) {
+      opening = this.open(name)
+      this.opened.set(name, opening)
+      // A failure is told to who waited; the next one tries again.
+      opening.catch(() => this.opened.delete(name))
+    }
+    return opening
+  }
+
+  defaultInstance(): Promise<OpenInstance> {
+    return this.instance('default')
+  }
+
+  async byOwner(localpart: string, domain: string): Promise<OpenInstance | null> {
+    for (const shard of this.shards) {
+      const [owner] = await shard.lookup('ownerId', { where: { userId: `@${localpart}:${domain}` } })
+      const [row] = owner ? await shard.lookup('instance', { where: { key: owner.instance } }) : []
+      if (row?.name) return this.instance(row.name)
+    }
+    return null
+  }
+
+  /** All that are not deleted. */
+  async list(): Promise<InstanceRow[]> {
+    const lists = await Promise.all(this.shards.map((shard) => shard.lookup('instance', { where: { name: { not: null } } })))
+    return lists.flat()
+  }
+
+  /** The ones open at the moment. */
+  openInstances(): ReadonlySet<OpenInstance> {
+    return this.live
+  }
+
+  /** Makes an instance with its owner unknown to anybody yet. Errors: M_USER_IN_USE when the name or the owner is taken. */
+  async create(args: { name: string; owner: string; userDomain: string; bridgeDomain: string }): Promise<OpenInstance> {
+    const shard = this.shards[0]!
+    if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(args.name)) throw new MatrixError('M_INVALID_PARAM', 'An instance is named with a-z, 0-9 and ._-')
+    if (await this.find(args.name)) throw new MatrixError('M_USER_IN_USE', `There is an instance ${args.name} already`)
+    for (const each of this.shards) {
+      const [taken] = await each.lookup('ownerId', { where: { userId: args.owner } })
+      if (taken) throw new MatrixError('M_USER_IN_USE', `${args.owner} has an instance already`)
+    }
+    const rows = await shard.lookup('instance', { where: {} })
+    const key = rows.reduce((highest, row) => Math.max(highest, row.key), 0) + 1
+    const change = new ChangeSet(key)
+    change.put('instance', { key, status: 'active', createdAt: this.ports.now(), ...args })
+    change.put('ownerId', { userId: args.owner, instance: key })
+    await shard.register(change)
+    return this.instance(args.name)
+  }
+
+  /** Suspended: its tokens answer 401 M_USER_LOCKED, deliveries rest. */
+  async setStatus(name: string, status: 'active' | 'suspended'): Promise<void> {
+    const place = await this.find(name)
+    if (!place) throw notFound(`There is no instance ${name}`)
+    const change = new ChangeSet(place.row.key)
+    change.put('instance', { ...place.row, status })
+    await place.shard.register(change)
+    this.statuses.set(name, status)
+    // Opened anew on the next request: what runs for it starts or rests by its status.
+    await this.closeInstance(name)
+    if (status === 'active') await this.instance(name)
+  }
+
+  isSuspended(instance: Instance): boolean {
+    return this.statuses.get(instance.name) === 'suspended'
+  }
+
+  async closeInstance(name: string): Promise<void> {
+    const opening = this.opened.get(name)
+    if (!opening) return
+    this.opened.delete(name)
+    const instance = await opening.catch(() => null)
+    if (!instance) return
+    this.end(instance)
+    await instance.shard.flushed(instance.key).catch(() => undefined)
+    await instance.shard.release(instance.key)
+  }
+
+  /** Errors: 401 M_UNKNOWN_TOKEN (also for a prefix that disagrees), M_USER_LOCKED; 503 when another process has the instance. */
+  async authenticate(token: string, prefix: string | null): Promise<{ instance: OpenInstance; actor: Actor }> {
+    const hash = hashSecret(token)
+    const known = this.tokens.get(hash) ?? (await this.lookUp(hash))
+    if (!known || (prefix !== null && known.instance.name !== prefix)) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
+    const { expiresAt } = known.secret
+    if (expiresAt !== null && expiresAt < this.ports.now()) {
+      throw new MatrixError('M_UNKNOWN_TOKEN', 'The access token has expired', { soft_logout: true })
+    }
+    if (this.isSuspended(known.instance)) throw new MatrixError('M_USER_LOCKED', 'This homeserver is suspended', { soft_logout: true })
+    if (known.actor.appservice !== null) known.instance.upward.appserviceAlive(known.instance, known.actor.appservice)
+    return { instance: known.instance, actor: known.actor }
+  }
+
+  /** `?user_id=` and `?device_id=`. Errors: M_FORBIDDEN outside the appservice's namespaces, M_UNKNOWN_DEVICE. */
+  async masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor> {
+    if (actor.appservice === null) return actor
+    let acting = actor
+    if (as.userId !== undefined && as.userId !== actor.userId) {
+      const registration = await this.registration(instance, actor.appservice)
+      const user = await instance.storage.first('user', { userId: as.userId })
+      const puppet = as.userId === instance.ownerId
+      // A namespace never covers a user with a login.
+      const covered = registration.namespaces.users.matches(as.userId) && user?.kind !== 'person'
+      if (!puppet && !covered) throw forbidden(`Application service cannot masquerade as this user (${as.userId}).`)
+      acting = { ...actor, user: user?.key ?? null, userId: as.userId, puppet, device: null }
+    }
+    if (as.deviceId === undefined) return acting
+    const device = acting.puppet || acting.user === null ? null : await instance.storage.first('device', { user: acting.user, deviceId: as.deviceId })
+    if (!device) throw new MatrixError('M_UNKNOWN_DEVICE', `${acting.userId} has no device ${as.deviceId}`)
+    return { ...acting, device: as.deviceId }
+  }
+
+  /** A revoked token is asked for again, in vain. */
+  secretEnded(hash: string): void {
+    this.tokens.delete(hash)
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.closing = true
+    for (const name of [...this.opened.keys()]) await this.closeInstance(name)
+    for (const shard of this.shards) await shard[Symbol.asyncDispose]()
+  }
+
+  private async registration(instance: Instance, key: number): Promise<Registration> {
+    const row = await instance.storage.first('appservice', { key })
+    if (!row) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
+    let parsed = parsedRegistrations.get(row.registration)
+    if (!parsed) {
+      // By its text: rows read again are new objects, and compiling regexes for each request would be dear.
+      parsed = parseRegistration(row)
+      if (parsedRegistrations.size > 1_000) parsedRegistrations.clear()
+      parsedRegistrations.set(row.registration, parsed)
+    }
+    return parsed
+  }
+
+  private async lookUp(hash: string): Promise<{ secret: SecretRow; instance: OpenInstance; actor: Actor } | null> {
+    for (const shard of this.shards) {
+      const [secret] = await shard.lookup('secret', { where: { hash } })
+      if (!secret) continue
+      if (secret.kind !== 'access' && secret.kind !== 'appservice') return null
+      const [row] = await shard.lookup('instance', { where: { key: secret.instance } })
+      if (!row?.name) return null
+      this.statuses.set(row.name, row.status)
+      const instance = await this.instance(row.name)
+      const user = await instance.storage.first('user', { key: secret.user })
+      if (!user) return null
+      const actor: Actor = {
+        user: user.key,
+        userId: user.userId,
+        device: secret.device,
+        appservice: secret.appservice,
+        puppet: false,
+        admin: user.admin === 1,
+        tokenHash: hash,
+      }
+      const known = { secret, instance, actor }
+      if (this.tokens.size >= rememberedTokens) this.tokens.delete(this.tokens.keys().next().value!)
+      this.tokens.set(hash, known)
+      if (secret.kind === 'access' && secret.expiresAt !== null) await confirmRefresh(instance, actor)
+      return known
+    }
+    return null
+  }
+
+  private async find(name: string): Promise<Place | null> {
+    for (const shard of this.shards) {
+      const [row] = await shard.lookup('instance', { where: { name } })
+      if (row) return { shard, row }
+    }
+    return null
+  }
+
+  private async open(name: string): Promise<OpenInstance> {
+    const place = await this.find(name)
+    if (!place) throw notFound(`There is no instance ${name}`)
+    const { shard, row } = place
+    this.statuses.set(name, row.status)
+    const { position } = await shard.open(row.key)
+    const upward: Upward = { ...this.services.upward, secretEnded: (hash) => this.secretEnded(hash) }
+    const instance = new OpenInstance(row, position, shard, this.config, this.ports, upward)
+    this.live.add(instance)
+    if (row.status === 'active') this.services.start(instance)
+    return instance
+  }
+
+  /** A commit failed: nothing in memory can be trusted. Ownership lost: the instance is closed and opened again from the database. */
+  private lose(shard: Shard, key: number, why: 'failed' | 'lost', error: Error): void {
+    for (const instance of this.live) {
+      if (instance.shard !== shard || instance.key !== key) continue
+      instance.ports.log.warn({ error: error.message }, why === 'failed' ? 'a commit failed: memory is dropped' : 'ownership lost: opening again')
+      // At once: the next decision must not be made on what never became durable.
+      instance.dropMemory()
+      if (why === 'lost') {
+        this.opened.delete(instance.name)
+        this.end(instance)
+      }
+    }
+  }
+
+  private end(instance: OpenInstance): void {
+    this.live.delete(instance)
+    instance.close()
+    this.forgetTokens(instance)
+  }
+
+  private forgetTokens(instance: OpenInstance): void {
+    for (const [hash, known] of this.tokens) if (known.instance === instance) this.tokens.delete(hash)
+  }
+}
+
+const parsedRegistrations = new Map<string, Registration>()
