@@ -1,20 +1,27 @@
 #!/usr/bin/env node
-// Any Node understands this file. It starts the rest under the first Node ≥ 22 it finds: the one running, or an optional npm package.
-import { spawn } from 'node:child_process'
-import { existsSync } from 'node:fs'
-import { dirname, join } from 'node:path'
-import { fileURLToPath } from 'node:url'
+// Any Node understands this file. It runs a TypeScript file (src/main.ts when none is named) under the first Node ≥ 22 it finds: the one
+// running, in this process where it reads TypeScript by itself, or the binary of an optional package, which musl systems cannot run.
+import { spawn, spawnSync } from 'node:child_process'
+import { dirname, join, resolve } from 'node:path'
+import { fileURLToPath, pathToFileURL } from 'node:url'
 
 const root = dirname(dirname(fileURLToPath(import.meta.url)))
-const enough = Number(process.versions.node.split('.')[0]) >= 22
-const carried = join(root, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin', 'node')
-const node = enough ? process.execPath : existsSync(carried) ? carried : null
-if (!node) {
-  process.stderr.write('Hungryserv needs Node.js 22 or newer: install it from https://nodejs.org and try again.\n')
-  process.exit(1)
-}
 const given = process.argv.slice(2)
-const args = given.some((word) => word.endsWith('.ts')) ? given : [join(root, 'src', 'main.ts'), ...given]
-const child = spawn(node, ['--disable-warning=ExperimentalWarning', '--experimental-strip-types', ...args], { stdio: 'inherit' })
-for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP']) process.on(signal, () => child.kill(signal))
-child.on('exit', (code, signal) => process.exit(signal ? 1 : code ?? 1))
+const named = (given.find((word) => !word.startsWith('-')) ?? '').endsWith('.ts')
+const args = named ? given : [join(root, 'src', 'main.ts'), ...given]
+const carried = join(root, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin', 'node')
+const enough = Number(process.versions.node.split('.')[0]) >= 22
+if (!enough && spawnSync(carried, ['--version']).status !== 0) {
+  process.stderr.write('Hungryserv needs Node.js 22 or newer: install it from https://nodejs.org and try again.\n')
+  process.exitCode = 1
+} else if (process.features.typescript && args[0].endsWith('.ts')) {
+  process.argv.splice(1, process.argv.length, resolve(args[0]), ...args.slice(1))
+  import(pathToFileURL(process.argv[1]).href)
+} else {
+  const flags = ['--disable-warning=ExperimentalWarning', '--experimental-strip-types']
+  const child = spawn(enough ? process.execPath : carried, [...flags, ...args], { stdio: 'inherit' })
+  // A terminal sends Ctrl-C to both processes; only other senders need it passed on.
+  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
+    process.on(signal, () => (signal === 'SIGINT' && process.stdin.isTTY) || child.kill(signal))
+  child.on('exit', (code, signal) => process.exit(signal ? 1 : (code ?? 1)))
+}

@@ -89,7 +89,7 @@ function newRoom(decision: Decision, actor: Actor, creator: UserRow, version: Ro
   const chosen = actor.appservice !== null ? args.roomId : null
   if (chosen && !isRoomId(chosen)) throw invalidParam(`${chosen} is not a room ID`)
   const roomId = chosen || newRoomId(instance.ports, instance.bridgeDomain)
-  if (findRoom(decision, roomId)) throw new MatrixError('M_ROOM_IN_USE', `Room ${roomId} exists already`)
+  if (chosen && findRoom(decision, chosen)) throw new MatrixError('M_ROOM_IN_USE', `Room ${roomId} exists already`)
   const room: RoomRow = {
     instance: instance.key,
     key: decision.takePosition(),

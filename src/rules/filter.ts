@@ -20,6 +20,8 @@ export interface EventFilter {
 export interface RoomEventFilter extends EventFilter {
   /** By `rooms` and `not_rooms`. */
   allowsRoom(roomId: string): boolean
+  /** Whether `matches` reads `sender`. */
+  readonly readsSender: boolean
   /** Whether `matches` reads `content`. */
   readonly readsContent: boolean
   readonly lazyLoadMembers: boolean
@@ -97,6 +99,7 @@ function roomEventFilter(filter: Reader): RoomEventFilter {
       containsUrl === undefined ? base.matches : (event) => base.matches(event) && (typeof event.content?.url === 'string') === containsUrl,
     nothing: base.nothing || rooms?.length === 0,
     allowsRoom: allowList(rooms, filter.strings('not_rooms')),
+    readsSender: filter.strings('senders') !== undefined || filter.strings('not_senders') !== undefined,
     readsContent: containsUrl !== undefined,
     lazyLoadMembers: filter.boolean('lazy_load_members'),
     includeRedundantMembers: filter.boolean('include_redundant_members'),

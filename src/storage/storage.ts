@@ -6,14 +6,19 @@ import type { ChangeSet } from './change-set.ts'
 import type { Rows, TableName } from './tables.ts'
 
 export type Value = string | number | null
-export type Condition = Value | { in: readonly Value[] } | { gt?: number; gte?: number; lt?: number; lte?: number } | { not: Value } | { startsWith: string }
+export type Condition =
+  | Value
+  | { in: readonly Value[] }
+  | { gt?: number; gte?: number; lt?: number; lte?: number }
+  | { not: Value }
+  | { startsWith: string }
 /** Columns → conditions, all of which must hold; `instance` is added by the storage itself. */
 export type Where<T extends TableName> = { readonly [C in Exclude<keyof Rows[T], 'instance'>]?: Condition }
 
 export interface Find<T extends TableName> {
   readonly where: Where<T>
   /** column names, "-" in front for descending */
-  readonly orderBy?: readonly (`${'' | '-'}${Extract<keyof Rows[T], string>}`)[]
+  readonly orderBy?: readonly `${'' | '-'}${Extract<keyof Rows[T], string>}`[]
   readonly limit?: number
   readonly offset?: number
 }
@@ -37,6 +42,10 @@ export interface Storage {
   lastEvents(rooms: readonly number[], range: { after: number | null; until: number; limit: number }): Promise<Map<number, Rows['event'][]>>
   /** Events by place, in no order; missing ones are left out. */
   eventsAt(places: readonly { room: number; order: number }[]): Promise<Rows['event'][]>
+  /** Memberships by room and user, in no order; missing ones are left out. */
+  membersAt(places: readonly { room: number; user: number }[]): Promise<Rows['membership'][]>
+  /** For each room the first `limit` members with one of these memberships, by the order of their m.room.member. */
+  firstMembers(rooms: readonly number[], memberships: readonly string[], limit: number): Promise<Map<number, Rows['membership'][]>>
   /** Current state of the rooms, memberships excepted; `types`: only these; `after`: only rows with order > after. */
   currentState(rooms: readonly number[], options?: { types?: readonly string[]; after?: number }): Promise<StateText[]>
   /** For each room how many members have each membership. */
@@ -56,7 +65,10 @@ export interface Shard {
   /** What `storage` and `enqueue` of an instance are bound to. */
   storage(instance: number): Storage
   /** Reads of the registers that do not begin with an instance: instance, ownership, secret, ownerId, mediaId. */
-  lookup<T extends 'instance' | 'ownership' | 'secret' | 'ownerId' | 'mediaId'>(table: T, find: { where: { readonly [C in keyof Rows[T]]?: Condition }; limit?: number }): Promise<Rows[T][]>
+  lookup<T extends 'instance' | 'ownership' | 'secret' | 'ownerId' | 'mediaId'>(
+    table: T,
+    find: { where: { readonly [C in keyof Rows[T]]?: Condition }; limit?: number },
+  ): Promise<Rows[T][]>
   /**
    * Takes the instance for this process: 503 while another living process has it. Resolves with the position to continue from:
    * the ceiling, or ceiling + 100 000 when it was not closed cleanly.

@@ -12,7 +12,7 @@ export interface AppserviceRow {
   instance: number
   key: number
   id: string
-  asTokenHash: string
+  asToken: string
   hsToken: string
   url: string | null
   bot: number
@@ -323,7 +323,7 @@ export const tables = {
       instance: 'int',
       key: 'bigint',
       id: 'text',
-      asTokenHash: 'text',
+      asToken: 'text',
       hsToken: 'text',
       url: 'text',
       bot: 'bigint',

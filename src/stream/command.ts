@@ -1,7 +1,8 @@
 /**
  * The one way to write. A command is a synchronous decision: it reads rows from memory, throws a MatrixError to refuse, and puts rows.
  * What it reads and is not in memory is loaded, and the decision starts over; so between its first read and its change set being queued
- * nothing else of the instance happens, and no lock is needed. A decision that throws leaves no trace.
+ * nothing else of the instance happens, and no lock is needed. A decision that throws leaves no trace. It must not look up what it draws
+ * at random: it would draw anew each time it starts over.
  */
 import { unavailable } from '../errors.ts'
 import { ChangeSet, type KeyOf, type RangeKind, type RangeRemovals, keyText } from '../storage/change-set.ts'
@@ -147,7 +148,7 @@ function indexKey(table: TableName, columns: readonly string[], values: Readonly
 }
 
 /** Most times a decision starts over: each time one thing more is in memory, so only a defect reaches this. */
-const mostRestarts = 50_000
+const mostRestarts = 100_000
 
 /**
  * Decides and writes. Resolves with what `decide` returned once it is durable; a refusal too waits until what it was decided on is.

@@ -1,11 +1,14 @@
 /** A user's push rules: account data of type m.push_rules; the server's defaults where none are kept. */
-import { MatrixError, notFound } from '../errors.ts'
-import { defaultPushRules } from '../rules/default-push-rules.ts'
+import { invalidParam, MatrixError, notFound } from '../errors.ts'
+import { defaultPushRules, withDefaultPushRules } from '../rules/default-push-rules.ts'
 import { compilePushRules, type PushEvaluator } from '../rules/push-evaluate.ts'
-import type { PushRuleset } from '../rules/push-rules.ts'
+import { findPushRule, isPushRuleKind, type PushRule, type PushRuleKind, type PushRuleset } from '../rules/push-rules.ts'
 import type { UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
 import { putAccountData } from './account-data.ts'
+import type { Actor } from './actor.ts'
+import { requireUser } from './users.ts'
 
 export const pushRulesType = 'm.push_rules'
 
@@ -16,7 +19,27 @@ export function pushRulesOf(decision: Decision, user: Pick<UserRow, 'key' | 'use
 }
 
 export function parsePushRules(content: string | null, userId: string): PushRuleset {
-  return content === null ? defaultPushRules(userId) : (JSON.parse(content) as { global: PushRuleset }).global
+  return content === null ? defaultPushRules(userId) : withDefaultPushRules((JSON.parse(content) as { global: PushRuleset }).global, userId)
+}
+
+/** The rules of who is asking. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3pushrules */
+export async function readPushRules(instance: Instance, actor: Actor): Promise<PushRuleset> {
+  const row = await instance.storage.first('accountData', { user: requireUser(actor), room: 0, type: pushRulesType })
+  return parsePushRules(row?.content ?? null, actor.userId)
+}
+
+/** Errors: M_INVALID_PARAM for an unknown kind, M_NOT_FOUND. */
+export async function readPushRule(instance: Instance, actor: Actor, args: { kind: string; ruleId: string }): Promise<PushRule> {
+  const kind = pushRuleKind(args.kind)
+  const rule = findPushRule(await readPushRules(instance, actor), kind, args.ruleId)
+  if (!rule) throw notFound('The push rule was not found.')
+  return rule
+}
+
+/** Errors: M_INVALID_PARAM. */
+export function pushRuleKind(kind: string): PushRuleKind {
+  if (!isPushRuleKind(kind)) throw invalidParam(`${kind} is not a kind of push rule`)
+  return kind
 }
 
 /** The rules compiled, once per change. */

@@ -38,7 +38,8 @@ export function beginSession(decision: Decision, given: UserRow, session: NewSes
     if (refusal) throw new MatrixError('M_INVALID_PARAM', refusal.error)
   }
   const deviceId = session.deviceId || newDeviceId(instance.ports)
-  const old = decision.get('device', { user: user.key, deviceId })
+  // Only a device that the client named can exist already. (A decision that looked up what it drew at random would never end.)
+  const old = session.deviceId ? decision.get('device', { user: user.key, deviceId }) : null
   if (old) endTokens(decision, old)
   else makeRoom(decision, user)
   const device: DeviceRow = {

@@ -78,6 +78,17 @@ export function syncingUsers(decision: Decision): readonly UserRow[] {
   return decision.need(syncersKey, () => decision.instance.storage.find('user', { where: { syncs: 1 } }))
 }
 
+/** Puts a changed row, also where the syncing users are listed. */
+export function putUser(decision: Decision, row: UserRow): void {
+  decision.put('user', row)
+  if (!row.syncs) return
+  const syncing = syncingUsers(decision)
+  decision.set(
+    syncersKey,
+    syncing.map((user) => (user.key === row.key ? row : user)),
+  )
+}
+
 /** A user gets a first device: from now on events are evaluated for them. */
 export function startSyncing(decision: Decision, user: UserRow): UserRow {
   if (user.syncs) return user

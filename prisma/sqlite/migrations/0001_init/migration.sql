@@ -3,7 +3,7 @@ CREATE TABLE "appservice" (
     "instance" INTEGER NOT NULL,
     "key" BIGINT NOT NULL,
     "id" TEXT NOT NULL,
-    "asTokenHash" TEXT NOT NULL,
+    "asToken" TEXT NOT NULL,
     "hsToken" TEXT NOT NULL,
     "url" TEXT,
     "bot" BIGINT NOT NULL,
@@ -352,6 +352,9 @@ CREATE UNIQUE INDEX "appservice_instance_id_key" ON "appservice"("instance", "id
 
 -- CreateIndex
 CREATE INDEX "checkpoint_instance_position_idx" ON "checkpoint"("instance", "position");
+
+-- CreateIndex
+CREATE INDEX "media_instance_expiresAt_idx" ON "media"("instance", "expiresAt");
 
 -- CreateIndex
 CREATE UNIQUE INDEX "instance_name_key" ON "instance"("name");

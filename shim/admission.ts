@@ -1,0 +1,160 @@
+/** A flood touches one person only: requests wait in the line of their instance before their body is read, and users have their rates. */
+import { MatrixError, unavailable } from '../src/errors.ts'
+import type { Instance } from '../src/graphql/context.ts'
+import type { RateClass } from './endpoint.ts'
+
+/** Requests of one line that are worked on at the same time. */
+export const mostAtWork = 16
+/** Requests that may wait in one line; more get 503. */
+const mostWaiting = 4_096
+/** Requests started in one go before the rest of the process gets its turn. */
+const mostStarts = 64
+
+/** Gives a place back; calling it again does nothing. */
+export type Release = () => void
+
+interface Waiter {
+  readonly start: (release: Release) => void
+  left: boolean
+}
+
+interface Line {
+  working: number
+  readonly waiting: Waiter[]
+  /** in the ring of lines that have something to start */
+  queued: boolean
+}
+
+/** Lines by instance; those without an instance yet (login, register) stand in the line of the host. */
+export class Admission {
+  private readonly lines = new WeakMap<object, Line>()
+  private readonly ring: Line[] = []
+  private draining = false
+
+  /** Resolves when there is a place. Rejects when the line is too long or `signal` fires first. */
+  async enter(owner: object, signal: () => AbortSignal): Promise<Release> {
+    let line = this.lines.get(owner)
+    if (!line) {
+      line = { working: 0, waiting: [], queued: false }
+      this.lines.set(owner, line)
+    }
+    if (line.working < mostAtWork && line.waiting.length === 0) return this.take(line)
+    if (line.waiting.length >= mostWaiting) throw unavailable('Too many requests are waiting')
+    return this.wait(line, signal())
+  }
+
+  private wait(line: Line, signal: AbortSignal): Promise<Release> {
+    return new Promise((resolve, reject) => {
+      const leave = () => {
+        waiter.left = true
+        reject(unavailable('The connection was closed'))
+      }
+      const waiter: Waiter = {
+        left: false,
+        start: (release) => {
+          signal.removeEventListener('abort', leave)
+          resolve(release)
+        },
+      }
+      if (signal.aborted) return leave()
+      signal.addEventListener('abort', leave, { once: true })
+      line.waiting.push(waiter)
+    })
+  }
+
+  private take(line: Line): Release {
+    line.working++
+    let held = true
+    return () => {
+      if (!held) return
+      held = false
+      line.working--
+      if (line.waiting.length === 0 || line.queued) return
+      line.queued = true
+      this.ring.push(line)
+      this.drain()
+    }
+  }
+
+  /** Lines are served in turn: each starts one request before any starts its next. */
+  private drain(): void {
+    if (this.draining) return
+    for (let starts = 0; this.ring.length > 0; ) {
+      if (starts >= mostStarts) {
+        this.draining = true
+        setImmediate(() => {
+          this.draining = false
+          this.drain()
+        })
+        return
+      }
+      const line = this.ring.shift()!
+      line.queued = false
+      let waiter = line.waiting.shift()
+      while (waiter?.left) waiter = line.waiting.shift()
+      if (!waiter) continue
+      starts++
+      waiter.start(this.take(line))
+      if (line.waiting.length > 0 && line.working < mostAtWork) {
+        line.queued = true
+        this.ring.push(line)
+      }
+    }
+  }
+}
+
+/** Tokens per second, and how many may be saved up. People do not notice these; runaway clients do. */
+const rates: Readonly<Record<RateClass, { readonly perSecond: number; readonly burst: number }>> = {
+  usual: { perSecond: 50, burst: 500 },
+  message: { perSecond: 50, burst: 500 },
+  login: { perSecond: 0.2, burst: 20 },
+  media: { perSecond: 20, burst: 200 },
+}
+
+interface Bucket {
+  tokens: number
+  at: number
+}
+
+/** Buckets kept per instance before the full ones are dropped. */
+const mostBuckets = 10_000
+
+export class RateLimits {
+  private readonly buckets = new WeakMap<Instance, Map<string, Bucket>>()
+
+  /** 429 M_LIMIT_EXCEEDED when `who` asks too often. https://spec.matrix.org/v1.19/client-server-api/#rate-limiting */
+  check(instance: Instance, who: string, rateClass: RateClass, now: number): void {
+    const { perSecond, burst } = rates[rateClass]
+    let buckets = this.buckets.get(instance)
+    if (!buckets) {
+      buckets = new Map()
+      this.buckets.set(instance, buckets)
+    }
+    const key = `${rateClass} ${who}`
+    let bucket = buckets.get(key)
+    if (!bucket) {
+      if (buckets.size >= mostBuckets) dropFull(buckets, now)
+      bucket = { tokens: burst, at: now }
+      buckets.set(key, bucket)
+    }
+    bucket.tokens = Math.min(burst, bucket.tokens + (Math.max(0, now - bucket.at) / 1_000) * perSecond)
+    bucket.at = now
+    if (bucket.tokens < 1) {
+      const waitMs = Math.ceil(((1 - bucket.tokens) / perSecond) * 1_000)
+      throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many requests', { retry_after_ms: waitMs })
+    }
+    bucket.tokens -= 1
+  }
+}
+
+function dropFull(buckets: Map<string, Bucket>, now: number): void {
+  for (const [key, bucket] of buckets) {
+    const { perSecond, burst } = rates[key.slice(0, key.indexOf(' ')) as RateClass]
+    if (bucket.tokens + ((now - bucket.at) / 1_000) * perSecond >= burst) buckets.delete(key)
+  }
+  // All of them busy: the oldest go, which is kinder than growing without end.
+  for (const key of buckets.keys()) {
+    if (buckets.size < mostBuckets) break
+    buckets.delete(key)
+  }
+}

@@ -1,0 +1,170 @@
+/** The HTTP server: one Fastify for both faces, with the shim's endpoints on it. src/server.ts adds GraphQL and starts it. */
+import type { IncomingMessage, ServerOptions } from 'node:http'
+import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
+import type { GraphQLSchema } from 'graphql'
+import { invalidParam, unavailable } from '../src/errors.ts'
+import type { Context, Host, Instance } from '../src/graphql/context.ts'
+import type { Engine } from '../src/graphql/execute.ts'
+import { Admission, RateLimits } from './admission.ts'
+import { identify } from './auth.ts'
+import type { NamedEndpoint } from './endpoint.ts'
+import { corsHeaders, failureOf, preflightHeaders, unrecognized, wrongMethod } from './errors.ts'
+import { knownMethods, splitPrefix } from './paths.ts'
+import { type Runtime, registerEndpoints } from './register.ts'
+import { registerUpgrades, Upgrades } from './upgrade.ts'
+
+export interface AppOptions {
+  readonly host: Host
+  readonly schema: GraphQLSchema
+  readonly endpoints: readonly NamedEndpoint[]
+  readonly engine?: Engine
+  /** called for every answered request, for the metrics; `name` is null where no endpoint took it */
+  readonly onDone?: (done: { name: string | null; method: string; status: number; seconds: number }) => void
+}
+
+export interface App {
+  readonly fastify: FastifyInstance
+  readonly runtime: Runtime
+  readonly upgrades: Upgrades
+  /** for the GraphQL face: the same tokens, lines and rates */
+  readonly door: Door
+}
+
+export interface Door {
+  prefixOf(request: IncomingMessage): string | null
+  identify(
+    headers: IncomingMessage['headers'],
+    query: Query,
+    prefix: string | null,
+    ip: string,
+  ): Promise<Pick<Context, 'instance' | 'actor'>>
+  enter(instance: Instance, signal: AbortSignal): Promise<() => void>
+}
+
+type Query = Readonly<Record<string, string | string[] | undefined>>
+
+const mostParamLength = 2_048
+
+export function createApp(options: AppOptions): App {
+  const { host } = options
+  const { log } = host.ports
+  const prefixes = new WeakMap<IncomingMessage, string>()
+  const requestIds = requestIdsFrom(host)
+  const fastify = Fastify({
+    logger: false,
+    exposeHeadRoutes: false,
+    genReqId: requestIds,
+    requestIdHeader: false,
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: mostParamLength },
+    // Requests that offer another protocol (h2c) are ordinary requests.
+    http: { shouldUpgradeCallback: (request: IncomingMessage) => request.headers.upgrade?.toLowerCase() === 'websocket' } as ServerOptions,
+    rewriteUrl(request) {
+      const { prefix, url } = splitPrefix(request.url ?? '/')
+      if (prefix !== null) prefixes.set(request, prefix)
+      return url
+    },
+    frameworkErrors: (error, request, reply) => fail(error, request, reply),
+  })
+  const runtime: Runtime = {
+    host,
+    schema: options.schema,
+    engine: options.engine ?? 'graphql-jit',
+    admission: new Admission(),
+    rateLimits: new RateLimits(),
+    prefixOf: (request) => prefixes.get(request) ?? null,
+  }
+
+  function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+    const failure = failureOf(error)
+    if (failure.unexpected)
+      log.error({ err: error, requestId: request.id, method: request.method, path: pathOf(request) }, 'request failed')
+    request.context?.release()
+    reply.removeHeader('content-length').removeHeader('cache-control')
+    return reply
+      .code(failure.status)
+      .headers({ ...corsHeaders, ...failure.headers, 'x-request-id': request.id, 'content-type': 'application/json' })
+      .send(JSON.stringify(failure.body))
+  }
+
+  let closing = false
+  fastify.addHook('preClose', async () => {
+    closing = true
+  })
+  fastify.addHook('onRequest', (request, reply, done) => {
+    // "OPTIONS must not run endpoint logic or auth."
+    if (request.method === 'OPTIONS') return reply.headers(preflightHeaders).code(204).send()
+    reply.headers(corsHeaders)
+    if (closing) {
+      reply.header('connection', 'close')
+      return done(unavailable('This homeserver is closing') as Error as never)
+    }
+    done()
+  })
+  const { onDone } = options
+  fastify.addHook('onResponse', (request, reply, done) => {
+    const name = request.routeOptions.config.endpoint?.name ?? null
+    const { statusCode: status, elapsedTime } = reply
+    onDone?.({ name, method: request.method, status, seconds: elapsedTime / 1_000 })
+    if (log.isLevelEnabled('debug')) {
+      log.debug(
+        { requestId: request.id, method: request.method, path: pathOf(request), name, status, ms: Math.round(elapsedTime * 10) / 10 },
+        'request',
+      )
+    }
+    done()
+  })
+  fastify.setErrorHandler((error, request, reply) => fail(error, request, reply))
+  const methodsOf = knownMethods(options.endpoints)
+  fastify.setNotFoundHandler((request, reply) => {
+    const methods = methodsOf(pathOf(request))
+    if (methods.length === 0) return fail(unrecognized(), request, reply)
+    if (methods.includes(request.method))
+      return fail(invalidParam(`A part of the path is longer than ${mostParamLength} characters`), request, reply)
+    return fail(wrongMethod(), request, reply.header('allow', methods.join(', ')))
+  })
+
+  const operations = registerEndpoints(fastify, options.endpoints, runtime)
+  const upgrades = new Upgrades(fastify, log)
+  registerUpgrades(upgrades, options.endpoints, host)
+  // After the first answers have gone out, one document per turn of the loop.
+  fastify.addHook('onListen', async () => {
+    const warmNext = () => {
+      const operation = operations.shift()
+      if (!operation || closing) return
+      operation.warm()
+      setImmediate(warmNext)
+    }
+    setImmediate(warmNext)
+  })
+  return { fastify, runtime, upgrades, door: doorOf(runtime) }
+}
+
+/** Without the query, which may hold a token. */
+function pathOf(request: FastifyRequest): string {
+  const { url } = request
+  const end = url.indexOf('?')
+  return end < 0 ? url : url.slice(0, end)
+}
+
+function requestIdsFrom(host: Host): () => string {
+  const start = host.ports.random(4).toString('hex')
+  let count = 0
+  return () => `${start}-${(++count).toString(36)}`
+}
+
+function doorOf({ host, admission, rateLimits, prefixOf }: Runtime): Door {
+  return {
+    prefixOf,
+    async identify(headers, query, prefix, ip) {
+      // What an appservice may do as the owner is said field by field in the schema.
+      const asks = { auth: 'accessTokenOptional', puppet: true, named: false } as const
+      const identity = (await identify(host, asks, headers, query, prefix))!
+      const { actor, instance } = identity
+      if (host.config.rateLimits && (actor?.appservice ?? null) === null)
+        rateLimits.check(instance, actor?.userId ?? ip, 'usual', host.ports.now())
+      return identity
+    },
+    enter: (instance, signal) => admission.enter(instance, () => signal),
+  }
+}

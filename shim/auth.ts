@@ -1,0 +1,68 @@
+/** Who asks, and at whose homeserver. Both faces read tokens here. */
+import type { IncomingMessage } from 'node:http'
+import { forbidden, invalidParam, MatrixError } from '../src/errors.ts'
+import type { Context, Host, Identity } from '../src/graphql/context.ts'
+import type { Auth } from './endpoint.ts'
+
+type Query = Readonly<Record<string, string | string[] | undefined>>
+
+/** "Authorization: Bearer TheTokenHere", else the query parameter `access_token`. An empty one is none. */
+export function readToken(headers: IncomingMessage['headers'], query: Query): string | null {
+  const match = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')
+  return match?.[1] ?? one(query, 'access_token') ?? null
+}
+
+/**
+ * The token's record decides, and a prefix must agree with it; then an as_token may name whom it acts as
+ * (https://spec.matrix.org/v1.19/application-service-api/#identity-assertion).
+ */
+export async function authenticate(host: Host, token: string, prefix: string | null, query: Query): Promise<Identity> {
+  const identity = await host.authenticate(token, prefix)
+  if (identity.actor.appservice === null) return identity
+  const userId = identifier(query, 'user_id')
+  const deviceId = identifier(query, 'device_id') ?? identifier(query, 'org.matrix.msc3202.device_id')
+  if (userId === undefined && deviceId === undefined) return identity
+  const as = { ...(userId !== undefined && { userId }), ...(deviceId !== undefined && { deviceId }) }
+  return { instance: identity.instance, actor: await host.masquerade(identity.instance, identity.actor, as) }
+}
+
+/** The instance and the actor of a request, before its body is read. Null: its owner is named in the body. */
+export async function identify(
+  host: Host,
+  request: { readonly auth: Auth; readonly puppet: boolean; readonly named: boolean },
+  headers: IncomingMessage['headers'],
+  query: Query,
+  prefix: string | null,
+): Promise<Pick<Context, 'instance' | 'actor'> | null> {
+  const token = request.auth === 'none' ? null : readToken(headers, query)
+  if (token === null) {
+    if (request.auth !== 'none' && request.auth !== 'accessTokenOptional') throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
+    if (prefix !== null) return { instance: await host.instance(prefix), actor: null }
+    return request.named ? null : { instance: await host.defaultInstance(), actor: null }
+  }
+  const identity = await authenticate(host, token, prefix, query)
+  if (request.auth === 'appservice' && identity.actor.appservice === null) throw forbidden('Only appservices may do this')
+  if (identity.actor.puppet && !request.puppet) throw forbidden('An appservice may not do this for the owner')
+  return identity
+}
+
+/** `?ts=`, which only appservices may give. https://spec.matrix.org/v1.19/application-service-api/#timestamp-massaging */
+export function readTimestamp(query: Query, actor: Context['actor']): number | undefined {
+  const text = one(query, 'ts')
+  if (text === undefined || actor === null || actor.appservice === null) return undefined
+  const ts = Number(text)
+  if (!/^\d{1,16}$/.test(text) || !Number.isSafeInteger(ts)) throw invalidParam('ts takes milliseconds since 1970')
+  return ts
+}
+
+function identifier(query: Query, name: string): string | undefined {
+  const text = one(query, name)
+  if (text !== undefined && (text.includes('\0') || !text.isWellFormed()))
+    throw invalidParam(`${name} holds a character that cannot be stored`)
+  return text
+}
+
+function one(query: Query, name: string): string | undefined {
+  const value = query[name]
+  return (Array.isArray(value) ? value.at(-1) : value) || undefined
+}

@@ -1,0 +1,37 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#syncing */
+import { Type } from 'typebox'
+import { endpoint, graphql } from '../endpoint.ts'
+
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
+export const sync = endpoint({
+  method: 'GET',
+  path: '/_matrix/client/v3/sync',
+  auth: 'accessToken',
+  waits: true,
+  query: Type.Object({
+    since: Type.Optional(Type.String()),
+    timeout: Type.Optional(Type.Integer({ minimum: 0 })),
+    filter: Type.Optional(Type.String()),
+    full_state: Type.Optional(Type.Boolean()),
+    set_presence: Type.Optional(Type.String()),
+    use_state_after: Type.Optional(Type.Boolean()),
+    'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
+  }),
+  operation: graphql(`
+    query Sync($since: String, $timeoutMs: Int, $filter: String, $fullState: Boolean, $setPresence: String, $stateAfter: StateAfter) {
+      sync(since: $since, timeoutMs: $timeoutMs, filter: $filter, fullState: $fullState, setPresence: $setPresence, stateAfter: $stateAfter)
+    }
+  `),
+  variables: ({ query }) => ({
+    since: query.since ?? null,
+    timeoutMs: Math.min(query.timeout ?? 0, 60_000),
+    filter: query.filter ?? null,
+    fullState: query.full_state ?? null,
+    setPresence: query.set_presence ?? null,
+    // Clients read only the spelling that they asked for.
+    stateAfter: query.use_state_after ? ('STABLE' as const) : query['org.matrix.msc4222.use_state_after'] ? ('UNSTABLE' as const) : null,
+  }),
+  // A browser once replayed a stale initial sync.
+  headers: { 'cache-control': 'no-store' },
+  response: ({ sync }) => sync,
+})

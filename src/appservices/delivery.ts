@@ -1,0 +1,184 @@
+/**
+ * Delivery to the bridges of an open instance: a loop per appservice, a consumer of the log. One transaction at a time, in order, at least
+ * once. It holds nothing that matters: cursor, interest and the frozen transaction are rows.
+ */
+import type { JsonObject } from '../rules/values.ts'
+import type { AppserviceRow } from '../storage/tables.ts'
+import type { Entry } from '../stream/bus.ts'
+import { type Instance, local } from '../stream/instance.ts'
+import { Patience } from './patience.ts'
+import type { Deliver, Outcome, Sinks, Target } from './sinks.ts'
+import { acknowledge, freezeNext, transactionOf, type Typing } from './transactions.ts'
+
+/** What is known of a bridge's deliveries since the instance was opened. */
+export interface DeliveryState {
+  readonly lastError: string | null
+  readonly lastErrorAt: number | null
+  /** attempts of the transaction under way that failed */
+  readonly failures: number
+}
+
+interface Deliveries {
+  sinks: Sinks | null
+  readonly loops: Map<number, Delivery>
+  typingIn: (room: number) => readonly string[]
+}
+
+const deliveriesOf = local<Deliveries>(() => ({ sinks: null, loops: new Map(), typingIn: () => [] }))
+
+/** Begins all deliveries of an instance that was opened; they end when it closes. `typingIn`: the ids of who is typing in a room. */
+export async function startDeliveries(instance: Instance, sinks: Sinks, typingIn: (room: number) => readonly string[]): Promise<void> {
+  const deliveries = deliveriesOf(instance)
+  deliveries.sinks = sinks
+  deliveries.typingIn = typingIn
+  for (const { key } of await instance.storage.find('appservice', { where: {} })) appserviceChanged(instance, key)
+}
+
+/** An appservice was made, changed or removed. Nothing happens while deliveries rest because the instance is suspended. */
+export function appserviceChanged(instance: Instance, appservice: number): void {
+  const { sinks, loops, typingIn } = deliveriesOf(instance)
+  if (!sinks || instance.closed.aborted) return
+  const loop = loops.get(appservice)
+  if (loop) loop.changed()
+  else {
+    const delivery = new Delivery(instance, appservice, sinks, typingIn)
+    loops.set(appservice, delivery)
+    void delivery.run().finally(() => loops.delete(appservice))
+  }
+}
+
+/** The bridge showed a sign of life. */
+export function appserviceAlive(instance: Instance, appservice: number): void {
+  deliveriesOf(instance).loops.get(appservice)?.patience.signOfLife()
+}
+
+export function deliveryState(instance: Instance, appservice: number): DeliveryState {
+  return deliveriesOf(instance).loops.get(appservice)?.state ?? { lastError: null, lastErrorAt: null, failures: 0 }
+}
+
+export function sinksOf(instance: Instance): Sinks | null {
+  return deliveriesOf(instance).sinks
+}
+
+export function targetOf(row: AppserviceRow & { url: string }): Target {
+  return { instance: row.instance, appservice: row.key, url: row.url, hsToken: row.hsToken, setBy: row.setBy === 'operator' ? 'operator' : 'owner' }
+}
+
+class Delivery {
+  readonly patience: Patience
+  state: DeliveryState = { lastError: null, lastErrorAt: null, failures: 0 }
+  private readonly instance: Instance
+  private readonly key: number
+  private readonly sinks: Sinks
+  private readonly typingIn: (room: number) => readonly string[]
+  /** rooms whose typing may differ from what the bridge was told */
+  private readonly typingRooms = new Set<number>()
+  private readonly toldTyping = new Map<number, string>()
+  private attempt = new AbortController()
+
+  constructor(instance: Instance, key: number, sinks: Sinks, typingIn: (room: number) => readonly string[]) {
+    this.instance = instance
+    this.key = key
+    this.sinks = sinks
+    this.typingIn = typingIn
+    this.patience = new Patience(instance.ports)
+  }
+
+  /** Looks at the row again: an attempt at an old address or with an old token ends, and so does a wait. */
+  changed(): void {
+    this.attempt.abort()
+    this.patience.end()
+  }
+
+  /** Ends when the instance closes or the appservice is removed. */
+  async run(): Promise<void> {
+    const { instance } = this
+    const stopListening = instance.bus.onAppservice(this.key, (entry) => this.hear(entry))
+    const close = () => this.changed()
+    instance.closed.addEventListener('abort', close)
+    try {
+      while (!instance.closed.aborted) {
+        try {
+          if (!(await this.step())) return
+        } catch (error) {
+          if (instance.closed.aborted) return
+          // A commit failed, or the database is away: what stands there is looked at again.
+          instance.ports.log.warn({ err: error, appservice: this.key }, 'a delivery was interrupted')
+          await this.patience.afterFailure('status')
+        }
+      }
+    } finally {
+      stopListening()
+      instance.closed.removeEventListener('abort', close)
+      this.patience.end()
+    }
+  }
+
+  /** One transaction, or one wait. False when the appservice is gone. */
+  private async step(): Promise<boolean> {
+    const { instance, key, patience } = this
+    patience.begin()
+    this.attempt = new AbortController()
+    const [row, standing] = await Promise.all([
+      instance.storage.first('appservice', { key }),
+      instance.storage.first('frozen', { appservice: key }),
+    ])
+    if (!row) return false
+    const deliver = this.sinkOf(row)
+    if (!deliver || row.url === null) {
+      await patience.untilWoken()
+      return true
+    }
+    const typing = standing ? [] : this.takeTyping(row)
+    const frozen = standing ?? (await freezeNext(instance, row, typing))
+    if (!frozen) {
+      await patience.untilWoken()
+      return true
+    }
+    const transaction = await transactionOf(instance, frozen)
+    const outcome: Outcome = transaction ? await deliver(targetOf({ ...row, url: row.url }), transaction, this.attempt.signal) : { ok: true }
+    if (instance.closed.aborted) return true
+    if (outcome.ok) {
+      await acknowledge(instance, frozen)
+      patience.success()
+      if (this.state.failures > 0) this.state = { ...this.state, failures: 0 }
+    } else await this.fail(row, outcome)
+    return true
+  }
+
+  private sinkOf(row: AppserviceRow): Deliver | null {
+    if (row.status !== 'active' || row.url === null) return null
+    return row.url === 'websocket' ? (this.sinks.websocket ?? null) : this.sinks.push
+  }
+
+  private async fail(row: AppserviceRow, outcome: Outcome & { ok: false }): Promise<void> {
+    // Given up because the registration changed: at once again, by what it says now.
+    if (this.attempt.signal.aborted) return
+    const { ports } = this.instance
+    const failures = this.state.failures + 1
+    this.state = { lastError: outcome.error, lastErrorAt: ports.now(), failures }
+    ports.log[failures === 1 ? 'warn' : 'debug']({ appservice: row.id, error: outcome.error, failures }, 'a transaction was not delivered')
+    await this.patience.afterFailure(outcome.why)
+  }
+
+  private hear(entry: Entry): void {
+    if (entry.kinds.has('typing')) for (const room of entry.rooms) this.typingRooms.add(room)
+    this.patience.wake()
+  }
+
+  /** Who is typing where that has changed for the bridge. It is lost when the process ends; the next change tells all of it. */
+  private takeTyping(row: AppserviceRow): Typing[] {
+    if (this.typingRooms.size === 0) return []
+    const rooms = [...this.typingRooms]
+    this.typingRooms.clear()
+    if ((JSON.parse(row.registration) as JsonObject)['receive_ephemeral'] !== true) return []
+    return rooms.flatMap((room) => {
+      const userIds = this.typingIn(room)
+      const text = userIds.join()
+      if ((this.toldTyping.get(room) ?? '') === text) return []
+      if (text === '') this.toldTyping.delete(room)
+      else this.toldTyping.set(room, text)
+      return [{ room, userIds }]
+    })
+  }
+}

@@ -1,0 +1,190 @@
+/** Registering bridges while the server runs, and changing them: by the owner and by administrators. */
+import { MatrixError, notFound } from '../errors.ts'
+import { hashSecret, newSecret } from '../ids.ts'
+import type { JsonObject } from '../rules/values.ts'
+import type { AppserviceRow, UserRow } from '../storage/tables.ts'
+import { command, type Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+import { putAppservice, registrations, removeAppservice } from '../users/registrations.ts'
+import { devicesOf, removeDevice, removeSecret } from '../users/sessions.ts'
+import { findUser, makeUser, syncingUsers, userOf } from '../users/users.ts'
+import { adoptGhosts } from './adoption.ts'
+import { requireManager } from './managers.ts'
+import { checkId, checkLocalpart, checkToken, checkUrl, type GivenRegistration, storedContent, usualRegistration } from './registration.ts'
+
+/**
+ * Makes a bridge, or changes the one that has this id: what is given is set, so the same again changes nothing. A new one gets tokens, a bot
+ * and namespaces of its own where none are given. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE when the bot's name is taken.
+ */
+export async function registerBridge(instance: Instance, actor: Actor, given: GivenRegistration): Promise<AppserviceRow> {
+  const by = requireManager(instance, actor)
+  checkId(given.id)
+  checkToken('as_token', given.asToken)
+  checkToken('hs_token', given.hsToken)
+  const url = given.url ? checkUrl(instance, given.url, by) : given.url
+  const row = await command(instance, (decision) => {
+    const standing = decision.find('appservice', { id: given.id })
+    return standing ? changeAppservice(decision, standing, given, url, by) : makeAppservice(decision, given, url ?? null, by)
+  })
+  await adoptGhosts(instance, row.key)
+  return row
+}
+
+function makeAppservice(decision: Decision, given: GivenRegistration, url: string | null, by: AppserviceRow['setBy']): AppserviceRow {
+  const { instance } = decision
+  const content = storedContent({}, { ...usualRegistration(instance, given.id), ...given })
+  const key = decision.takePosition()
+  const bot = makeBot(decision, key, checkLocalpart(content['sender_localpart']))
+  const row: AppserviceRow = {
+    instance: instance.key,
+    key,
+    id: given.id,
+    asToken: given.asToken ?? newSecret(instance.ports),
+    hsToken: given.hsToken ?? newSecret(instance.ports),
+    url,
+    bot: bot.key,
+    registration: JSON.stringify(content),
+    setBy: by,
+    status: 'active',
+    // It hears of what happens from now on.
+    cursor: key,
+    createdAt: decision.now,
+    position: key,
+  }
+  putAsToken(decision, row)
+  return changed(decision, row)
+}
+
+function changeAppservice(
+  decision: Decision,
+  standing: AppserviceRow,
+  given: GivenRegistration,
+  url: string | null | undefined,
+  by: AppserviceRow['setBy'],
+): AppserviceRow {
+  const before = JSON.parse(standing.registration) as JsonObject
+  const content = storedContent(before, given)
+  if (content['sender_localpart'] !== before['sender_localpart']) {
+    throw new MatrixError('M_INVALID_PARAM', 'The sender_localpart of a bridge cannot change: delete it and register it again')
+  }
+  const row: AppserviceRow = {
+    ...standing,
+    asToken: given.asToken ?? standing.asToken,
+    hsToken: given.hsToken ?? standing.hsToken,
+    registration: JSON.stringify(content),
+    ...(url === undefined || url === standing.url ? {} : { url, setBy: by }),
+  }
+  const same = (['asToken', 'hsToken', 'registration', 'url'] as const).every((column) => row[column] === standing[column])
+  if (same) return standing
+  if (row.asToken !== standing.asToken) {
+    removeSecret(decision, hashSecret(standing.asToken))
+    putAsToken(decision, row)
+  }
+  return changed(decision, row)
+}
+
+/** Its bot lives on the bridge domain. A user that nobody logs in to and no other bridge has is taken. */
+function makeBot(decision: Decision, appservice: number, localpart: string): UserRow {
+  const userId = `@${localpart}:${decision.instance.bridgeDomain}`
+  const user = findUser(decision, userId)
+  const others = registrations(decision)
+  const taken = user && (user.kind === 'person' || others.some((other) => other.key === user.appservice))
+  if (taken || others.some((other) => other.namespaces.users.exclusive(userId))) {
+    throw new MatrixError('M_EXCLUSIVE', `${userId} belongs to somebody else`)
+  }
+  if (!user) return makeUser(decision, { userId, kind: 'bot', appservice })
+  // The rooms it is in are counted for the bridge when it is adopted.
+  const bot: UserRow = { ...user, kind: 'bot' }
+  decision.put('user', bot)
+  return bot
+}
+
+function putAsToken(decision: Decision, row: AppserviceRow): void {
+  const hash = hashSecret(row.asToken)
+  if (decision.get('secret', { hash })) throw new MatrixError('M_INVALID_PARAM', 'This as_token is in use already')
+  decision.put('secret', { hash, kind: 'appservice', instance: row.instance, user: row.bot, device: null, appservice: row.key, expiresAt: null })
+}
+
+/** Puts the row and tells who delivers. */
+function changed(decision: Decision, given: AppserviceRow): AppserviceRow {
+  const { instance } = decision
+  const row = { ...given, position: decision.takePosition() }
+  putAppservice(decision, row)
+  decision.announce('appservice', { appservices: [row.key] })
+  decision.onCommitted(() => instance.upward.appserviceChanged(instance, row.key))
+  return row
+}
+
+function change(instance: Instance, actor: Actor, id: string, change: (row: AppserviceRow, decision: Decision) => AppserviceRow): Promise<AppserviceRow> {
+  requireManager(instance, actor)
+  return command(instance, (decision) => {
+    const row = findAppservice(decision, id)
+    const next = change(row, decision)
+    return next === row ? row : changed(decision, next)
+  })
+}
+
+/** Errors: M_NOT_FOUND. */
+function findAppservice(decision: Decision, id: string): AppserviceRow {
+  const row = decision.find('appservice', { id })
+  if (!row) throw notFound(`There is no bridge ${id}`)
+  return row
+}
+
+/** null: nothing is delivered; "websocket"; else an address. Errors: M_FORBIDDEN, M_NOT_FOUND, M_INVALID_PARAM. */
+export async function setBridgeAddress(instance: Instance, actor: Actor, id: string, given: string | null): Promise<AppserviceRow> {
+  const by = requireManager(instance, actor)
+  const url = given ? checkUrl(instance, given, by) : null
+  return change(instance, actor, id, (row) => (row.url === url ? row : { ...row, url, setBy: by }))
+}
+
+/** Paused: deliveries rest and are made up for when it goes on. The bridge's own requests are answered. */
+export function setBridgePaused(instance: Instance, actor: Actor, id: string, paused: boolean): Promise<AppserviceRow> {
+  const status = paused ? 'paused' : 'active'
+  return change(instance, actor, id, (row) => (row.status === status ? row : { ...row, status }))
+}
+
+/** New as_token and hs_token; the old as_token ends at once. */
+export function rotateBridgeTokens(instance: Instance, actor: Actor, id: string): Promise<AppserviceRow> {
+  return change(instance, actor, id, (row, decision) => {
+    const next = { ...row, asToken: newSecret(instance.ports), hsToken: newSecret(instance.ports) }
+    removeSecret(decision, hashSecret(row.asToken))
+    putAsToken(decision, next)
+    return next
+  })
+}
+
+/** Its registration, its tokens and those of its users end at once; what waited for it is dropped. Its ghosts and rooms stay. */
+export async function deleteBridge(instance: Instance, actor: Actor, id: string): Promise<boolean> {
+  requireManager(instance, actor)
+  await command(instance, (decision) => {
+    const row = findAppservice(decision, id)
+    for (const { key } of syncingUsers(decision)) {
+      if (userOf(decision, key).appservice !== row.key) continue
+      for (const device of devicesOf(decision, key)) removeDevice(decision, device)
+    }
+    removeSecret(decision, hashSecret(row.asToken))
+    removeAppservice(decision, row)
+    const frozen = decision.get('frozen', { appservice: row.key })
+    if (frozen) decision.remove('frozen', frozen)
+    decision.removeRange('interest', { appservice: row.key, upTo: Number.MAX_SAFE_INTEGER })
+    decision.announce('appservice', { appservices: [row.key] })
+    decision.onCommitted(() => instance.upward.appserviceChanged(instance, row.key))
+  })
+  return true
+}
+
+/** Errors: M_NOT_FOUND, M_FORBIDDEN. */
+export async function readBridge(instance: Instance, actor: Actor, id: string): Promise<AppserviceRow> {
+  requireManager(instance, actor)
+  const row = await instance.storage.first('appservice', { id })
+  if (!row) throw notFound(`There is no bridge ${id}`)
+  return row
+}
+
+/** All bridges of the homeserver. Errors: M_FORBIDDEN. */
+export async function readBridges(instance: Instance, actor: Actor): Promise<AppserviceRow[]> {
+  requireManager(instance, actor)
+  return instance.storage.find('appservice', { where: {}, orderBy: ['key'] })
+}

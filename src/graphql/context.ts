@@ -1,0 +1,49 @@
+/** What every resolver gets: whose homeserver, who asks, and when to give up. Both faces build one per request (or per socket operation). */
+import type { Config } from '../config.ts'
+import { MatrixError } from '../errors.ts'
+import type { Ports } from '../ports.ts'
+import type { Shard } from '../storage/storage.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+
+/** The process's instances: finds the one that a request means. */
+export interface Host {
+  readonly config: Config
+  readonly ports: Ports
+  readonly shards: readonly Shard[]
+  /** by the name in `/_hungryserv/{instance}/…`; throws a MatrixError when there is none, or it is not open here */
+  instance(name: string): Promise<Instance>
+  defaultInstance(): Promise<Instance>
+  byOwner(localpart: string, domain: string): Promise<Instance | null>
+  /** Throws 401 (no such token, a prefix that disagrees, a locked user) or 503 (another process has the instance). */
+  authenticate(token: string, prefix: string | null): Promise<Identity>
+  /** The actor that an appservice acts as: `?user_id=` and `?device_id=`. Throws 403 outside its namespaces. */
+  masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor>
+}
+
+export type { Instance }
+
+export interface Identity {
+  readonly instance: Instance
+  readonly actor: Actor
+}
+
+export interface Context {
+  readonly host: Host
+  readonly instance: Instance
+  /** null when the request came without a token */
+  readonly actor: Actor | null
+  /** aborted when the connection is gone: long polls and subscriptions end */
+  readonly signal: AbortSignal
+  /** address of the peer, for rate limits and the device list */
+  readonly ip: string
+  readonly userAgent: string | null
+  /** the time an appservice gave its event (`?ts=`), milliseconds since the epoch */
+  readonly ts: number | undefined
+}
+
+/** 401 M_MISSING_TOKEN without a token. */
+export function requireActor(context: Context): Actor {
+  if (!context.actor) throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
+  return context.actor
+}

@@ -1,0 +1,202 @@
+/** The GraphQL face: `/graphql` by HTTP (Yoga: queries, mutations, subscriptions as server-sent events) and by websocket (graphql-ws). */
+import type { IncomingMessage } from 'node:http'
+import { Readable } from 'node:stream'
+import type { ReadableStream } from 'node:stream/web'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { type ExecutionArgs, type GraphQLSchema, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse } from 'graphql'
+import type { Plugin, YogaServerInstance } from 'graphql-yoga'
+import { MatrixError } from '../errors.ts'
+import type { Context, Host, Identity, Instance } from './context.ts'
+import { publicError } from './errors.ts'
+import { examples } from './examples.ts'
+import { mostTokens } from './limits.ts'
+import { newContext, runOnce, runSubscription } from './operations.ts'
+
+type Query = Readonly<Record<string, string | string[] | undefined>>
+
+/** What the shim knows of requests, and this face needs as well. */
+export interface Door {
+  prefixOf(request: IncomingMessage): string | null
+  /** The same tokens as everywhere; without one, whose homeserver is meant. Throws MatrixErrors. */
+  identify(
+    headers: IncomingMessage['headers'],
+    query: Query,
+    prefix: string | null,
+    ip: string,
+  ): Promise<Pick<Context, 'instance' | 'actor'> | Identity>
+  /** A place in the instance's line; the function gives it back. */
+  enter(instance: Instance, signal: AbortSignal): Promise<() => void>
+}
+
+export interface GraphqlOptions {
+  readonly host: Host
+  readonly schema: GraphQLSchema
+  readonly door: Door
+}
+
+export const graphqlPath = '/graphql'
+
+/** A request without a token may hold a login, not a history. */
+const anonymousBodyBytes = 65_536
+const mostBodyBytes = 33_554_432
+
+interface ServerContext {
+  readonly operation: Context
+}
+
+interface Held {
+  readonly context: Context
+  readonly release: () => void
+}
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** who asks, of a request to the GraphQL face */
+    held: Held | null
+  }
+}
+
+/** Adds the route. Yoga is loaded when the first GraphQL client comes. */
+export function mountGraphql(app: FastifyInstance, options: GraphqlOptions): void {
+  const { host, door } = options
+  let yoga: Promise<YogaServerInstance<ServerContext, object>> | null = null
+  app.decorateRequest('held', null)
+  app.register(async (scope) => {
+    scope.removeAllContentTypeParsers()
+    scope.addContentTypeParser('*', (request: FastifyRequest, payload: IncomingMessage) =>
+      gather(payload, request.held?.context.actor ? mostBodyBytes : anonymousBodyBytes),
+    )
+    scope.setErrorHandler((error, _request, reply) => refuse(error, reply, host))
+    scope.route({
+      method: ['GET', 'POST'],
+      url: graphqlPath,
+      async onRequest(request, reply) {
+        const closed = new AbortController()
+        reply.raw.once('close', () => closed.abort())
+        const query = request.query as Query
+        // GraphiQL's page asks for its data with the token that its reader types in.
+        const identity = await door.identify(request.headers, query, door.prefixOf(request.raw), request.ip)
+        const release = await door.enter(identity.instance, closed.signal)
+        reply.raw.once('close', release)
+        const userAgent = request.headers['user-agent'] ?? null
+        request.held = { context: newContext(host, identity, { signal: closed.signal, ip: request.ip, userAgent }), release }
+      },
+      async handler(request, reply) {
+        yoga ??= loadYoga(options)
+        const server = await yoga
+        const { context, release } = request.held!
+        const answer = await server.fetch(
+          new Request(`http://${graphqlPath.slice(1)}${request.raw.url ?? graphqlPath}`, {
+            method: request.method,
+            headers: webHeaders(request),
+            signal: context.signal,
+            ...(request.method === 'POST' && { body: new Uint8Array((request.body as Buffer | undefined) ?? []) }),
+          }),
+          { operation: context },
+        )
+        // A subscription's first result may be long in coming.
+        release()
+        return forward(answer, reply)
+      },
+    })
+  })
+}
+
+async function loadYoga({ host, schema }: GraphqlOptions): Promise<YogaServerInstance<ServerContext, object>> {
+  const { createYoga } = await import('graphql-yoga')
+  const { log } = host.ports
+  const { config } = host
+  return createYoga<ServerContext, object>({
+    schema,
+    graphqlEndpoint: graphqlPath,
+    cors: false,
+    multipart: false,
+    batching: false,
+    landingPage: false,
+    logging: {
+      debug() {},
+      info() {},
+      warn: (...words) => log.warn(words.map(String).join(' ')),
+      error: (...words) => log.error(words.map(String).join(' ')),
+    },
+    maskedErrors: { maskError: (error) => publicError(error instanceof Error ? error : new Error(String(error)), log) },
+    graphiql: config.graphiql && {
+      title: 'Hungryserv',
+      defaultTabs: examples.map((query) => ({ query, headers: exampleHeaders })),
+      defaultQuery: examples[0]!,
+    },
+    async renderGraphiQL(given) {
+      const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql')
+      return renderGraphiQL(given)
+    },
+    plugins: [ourEngine(config.introspection)],
+  })
+}
+
+/** graphql-js with our limits, in the place of Yoga's own engine. */
+function ourEngine(introspection: boolean): Plugin<ServerContext> {
+  return {
+    onParse({ setParseFn }) {
+      setParseFn((source: string) => parse(source, { maxTokens: mostTokens }))
+    },
+    onValidate({ addValidationRule }) {
+      addValidationRule(introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule)
+    },
+    onExecute({ setExecuteFn }) {
+      setExecuteFn((args: ExecutionArgs) => runOnce(ownContext(args)))
+    },
+    onSubscribe({ setSubscribeFn }) {
+      setSubscribeFn((args: ExecutionArgs) => runSubscription(ownContext(args)))
+    },
+  }
+}
+
+/** Yoga hands an object of its own to the resolvers; they get the operation's. */
+function ownContext(args: ExecutionArgs): ExecutionArgs {
+  return { ...args, contextValue: (args.contextValue as ServerContext).operation }
+}
+
+const exampleHeaders = JSON.stringify({ authorization: 'Bearer <access token>' }, null, 2)
+
+async function gather(payload: IncomingMessage, mostBytes: number): Promise<Buffer> {
+  const chunks: Buffer[] = []
+  let length = 0
+  for await (const chunk of payload as AsyncIterable<Buffer>) {
+    length += chunk.length
+    if (length > mostBytes) throw new MatrixError('M_TOO_LARGE', 'The request body is too large')
+    chunks.push(chunk)
+  }
+  return Buffer.concat(chunks)
+}
+
+function webHeaders(request: FastifyRequest): [string, string][] {
+  return Object.entries(request.headers).flatMap(([name, value]): [string, string][] => {
+    // Lengths and connections are those of the outer request.
+    if (
+      value === undefined ||
+      ['connection', 'content-length', 'transfer-encoding', 'host', 'upgrade', 'keep-alive', 'expect'].includes(name)
+    )
+      return []
+    return [[name, Array.isArray(value) ? value.join(', ') : value]]
+  })
+}
+
+async function forward(answer: Response, reply: FastifyReply): Promise<FastifyReply> {
+  reply.code(answer.status)
+  for (const [name, value] of answer.headers) if (name !== 'content-length') reply.header(name, value)
+  const streams = answer.headers.get('content-type')?.startsWith('text/event-stream')
+  if (streams && answer.body) return reply.send(Readable.fromWeb(answer.body as ReadableStream))
+  return reply.send(await answer.text())
+}
+
+/** GraphQL clients look for `errors`, Matrix clients for `errcode`: a refusal at the door has both. */
+function refuse(error: unknown, reply: FastifyReply, host: Host): FastifyReply {
+  const shown = publicError(error instanceof Error ? error : new Error(String(error)), host.ports.log)
+  const given = error instanceof MatrixError ? error : null
+  const waitMs = given?.fields['retry_after_ms']
+  if (typeof waitMs === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(waitMs / 1_000))))
+  return reply
+    .code(given?.status ?? 500)
+    .header('content-type', 'application/json')
+    .send(JSON.stringify({ errcode: given?.errcode ?? 'M_UNKNOWN', error: shown.message, ...given?.fields, errors: [shown.toJSON()] }))
+}

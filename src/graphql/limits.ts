@@ -1,0 +1,115 @@
+/** How much one document of a GraphQL client may ask for. The shim's own documents are not measured. */
+import {
+  type DocumentNode,
+  type FieldNode,
+  type FragmentDefinitionNode,
+  type GraphQLNamedOutputType,
+  type GraphQLSchema,
+  getNamedType,
+  isInterfaceType,
+  isListType,
+  isNullableType,
+  isObjectType,
+  Kind,
+  type OperationDefinitionNode,
+  type SelectionSetNode,
+} from 'graphql'
+import { MatrixError } from '../errors.ts'
+import { mostItems } from './builder.ts'
+
+/** Words and signs of one document. */
+export const mostTokens = 4_000
+/** Fields below one another. */
+const mostDepth = 15
+/** Fields of the answer: each field, times the page sizes above it. */
+const mostCost = 100_000
+/** What a list counts for when the client names no page size. */
+const usualItems = 20
+
+/** 400 M_INVALID_PARAM for too deep or too costly a document, and for a page of more than 1 000. The document must be valid. */
+export function checkLimits(
+  schema: GraphQLSchema,
+  document: DocumentNode,
+  operation: OperationDefinitionNode,
+  variables: Readonly<Record<string, unknown>>,
+): void {
+  const fragments = new Map<string, FragmentDefinitionNode>()
+  for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node)
+  new Measure(schema, fragments, variables).selection(operation.selectionSet, schema.getRootType(operation.operation) ?? null, 1, 1)
+}
+
+class Measure {
+  private readonly schema: GraphQLSchema
+  private readonly fragments: ReadonlyMap<string, FragmentDefinitionNode>
+  private readonly variables: Readonly<Record<string, unknown>>
+  private cost = 0
+
+  constructor(schema: GraphQLSchema, fragments: ReadonlyMap<string, FragmentDefinitionNode>, variables: Readonly<Record<string, unknown>>) {
+    this.schema = schema
+    this.fragments = fragments
+    this.variables = variables
+  }
+
+  /** `items`: how often this selection may stand in the answer. Ends as soon as too much is reached, so fragments cannot explode. */
+  selection(set: SelectionSetNode, type: GraphQLNamedOutputType | null, depth: number, items: number): void {
+    if (depth > mostDepth) throw new MatrixError('M_INVALID_PARAM', `The document is more than ${mostDepth} fields deep`)
+    for (const node of set.selections) {
+      if (node.kind === Kind.FIELD) this.field(node, type, depth, items)
+      else if (node.kind === Kind.INLINE_FRAGMENT)
+        this.selection(node.selectionSet, this.typeOf(node.typeCondition?.name.value) ?? type, depth, items)
+      else {
+        // An empty spread costs as well, or a thousand of them would be free.
+        this.add(items)
+        const fragment = this.fragments.get(node.name.value)
+        if (fragment) this.selection(fragment.selectionSet, this.typeOf(fragment.typeCondition.name.value), depth, items)
+      }
+    }
+  }
+
+  private field(node: FieldNode, type: GraphQLNamedOutputType | null, depth: number, items: number): void {
+    if (node.name.value.startsWith('__')) return
+    this.add(items)
+    const field = isObjectType(type) || isInterfaceType(type) ? type.getFields()[node.name.value] : undefined
+    const size = field
+      ? this.pageSize(
+          node,
+          field.args.map((arg) => arg.name),
+        )
+      : null
+    if (!node.selectionSet || !field) return
+    const outer = isNullableType(field.type) ? field.type : field.type.ofType
+    const factor = size ?? (isListType(outer) && !isPage(type) ? usualItems : 1)
+    this.selection(node.selectionSet, getNamedType(field.type), depth + 1, items * factor)
+  }
+
+  private add(items: number): void {
+    this.cost += items
+    if (this.cost > mostCost) throw new MatrixError('M_INVALID_PARAM', `The document asks for more than ${mostCost} fields`)
+  }
+
+  /** Null for a field without pages. */
+  private pageSize(node: FieldNode, args: readonly string[]): number | null {
+    let size: number | null = args.some((name) => pageArguments.has(name)) ? usualItems : null
+    for (const argument of node.arguments ?? []) {
+      if (!pageArguments.has(argument.name.value)) continue
+      const { value } = argument
+      const given = value.kind === Kind.INT ? Number(value.value) : value.kind === Kind.VARIABLE ? this.variables[value.name.value] : null
+      if (typeof given !== 'number') continue
+      if (given > mostItems) throw new MatrixError('M_INVALID_PARAM', `${argument.name.value} is ${mostItems} at most`)
+      size = Math.max(given, 1)
+    }
+    return size
+  }
+
+  private typeOf(name: string | undefined): GraphQLNamedOutputType | null {
+    const type = name === undefined ? undefined : this.schema.getType(name)
+    return type && (isObjectType(type) || isInterfaceType(type)) ? type : null
+  }
+}
+
+const pageArguments: ReadonlySet<string> = new Set(['first', 'last', 'limit'])
+
+/** The edges of a connection were counted with the connection. */
+function isPage(type: GraphQLNamedOutputType | null): boolean {
+  return type?.name.endsWith('Connection') ?? false
+}

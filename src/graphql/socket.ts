@@ -1,0 +1,131 @@
+/** GraphQL over websocket (graphql-ws), on the same path and with the same tokens as HTTP. */
+import type { IncomingMessage } from 'node:http'
+import type { Duplex } from 'node:stream'
+import { GraphQLError, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse, specifiedRules, validate } from 'graphql'
+import { MatrixError } from '../errors.ts'
+import type { Context, Identity } from './context.ts'
+import { publicError, publicErrors } from './errors.ts'
+import type { GraphqlOptions } from './http.ts'
+import { mostTokens } from './limits.ts'
+import { newContext, runOnce, runSubscription } from './operations.ts'
+
+/** Operations that one socket may have running. */
+const mostSubscriptions = 100
+const mostPayloadBytes = 1_048_576
+
+interface SocketExtra {
+  readonly request: IncomingMessage
+  readonly prefix: string | null
+  token?: string
+  readonly closed: AbortController
+}
+
+/** Takes over a websocket upgrade to `/graphql`. */
+export type GraphqlSocket = (upgrade: { request: IncomingMessage; socket: Duplex; head: Buffer; prefix: string | null }) => Promise<void>
+
+export interface GraphqlSockets {
+  readonly take: GraphqlSocket
+  /** closes them all: 1001, going away */
+  close(): Promise<void>
+}
+
+/** Loaded when the first socket comes. */
+export function graphqlSockets(options: GraphqlOptions): GraphqlSockets {
+  let server: ReturnType<typeof load> | null = null
+  return {
+    async take(upgrade) {
+      server ??= load(options)
+      ;(await server).take(upgrade)
+    },
+    async close() {
+      if (server) (await server).close()
+    },
+  }
+}
+
+async function load({ host, schema, door }: GraphqlOptions) {
+  const { WebSocketServer, useServer } = await import('graphql-ws/use/ws')
+  const { handleProtocols } = await import('graphql-ws')
+  const { log } = host.ports
+  const rules = [...specifiedRules, host.config.introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule]
+  const prefixes = new WeakMap<IncomingMessage, string | null>()
+  const sockets = new WebSocketServer({
+    noServer: true,
+    maxPayload: mostPayloadBytes,
+    perMessageDeflate: false,
+    handleProtocols,
+  })
+  const addressOf = (request: IncomingMessage) => request.socket.remoteAddress ?? ''
+
+  /** Asked for each operation: a token that ended starts nothing more. */
+  const identify = async (extra: SocketExtra): Promise<Pick<Context, 'instance' | 'actor'> | Identity> => {
+    const { request, prefix, token } = extra
+    const query = Object.fromEntries(new URL(request.url ?? '/', 'http://socket').searchParams)
+    const headers = token === undefined ? request.headers : { ...request.headers, authorization: `Bearer ${token}` }
+    return door.identify(headers, query, prefix, addressOf(request))
+  }
+
+  const disposable = useServer<Record<string, unknown>, Partial<SocketExtra>>(
+    {
+      schema,
+      async onConnect(context) {
+        const extra = context.extra as typeof context.extra & SocketExtra
+        const closed = new AbortController()
+        const token = tokenOf(context.connectionParams)
+        Object.assign(extra, { prefix: prefixes.get(extra.request) ?? null, closed, ...(token !== null && { token }) })
+        extra.socket.once('close', () => closed.abort())
+        try {
+          // False closes the socket with 4403 Forbidden.
+          return (await identify(extra)).actor !== null
+        } catch (error) {
+          if (!(error instanceof MatrixError)) log.error({ err: error }, 'websocket refused')
+          return false
+        }
+      },
+      async onSubscribe(context, id, payload) {
+        const extra = context.extra as typeof context.extra & SocketExtra
+        try {
+          const running = Object.keys(context.subscriptions).length
+          if (running > mostSubscriptions)
+            throw new MatrixError('M_LIMIT_EXCEEDED', `A connection takes ${mostSubscriptions} operations at a time`)
+          const identity = await identify(extra)
+          const document = parse(payload.query, { maxTokens: mostTokens })
+          const problems = validate(schema, document, rules)
+          if (problems.length > 0) return publicErrors(problems, log)
+          const { request, closed } = extra
+          const userAgent = request.headers['user-agent'] ?? null
+          const contextValue = newContext(host, identity, { signal: closed.signal, ip: addressOf(request), userAgent })
+          return { schema, document, operationName: payload.operationName ?? null, variableValues: payload.variables ?? null, contextValue }
+        } catch (error) {
+          return [publicError(error instanceof Error ? error : new GraphQLError(id), log)]
+        }
+      },
+      execute: async (args) => {
+        const { instance, signal } = args.contextValue as Context
+        const release = await door.enter(instance, signal)
+        try {
+          return await runOnce(args)
+        } finally {
+          release()
+        }
+      },
+      subscribe: async (args) => runSubscription(args),
+    },
+    sockets,
+  )
+  return {
+    take: ({ request, socket, head, prefix }: Parameters<GraphqlSocket>[0]) => {
+      prefixes.set(request, prefix)
+      sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request))
+    },
+    close: () => disposable.dispose(),
+  }
+}
+
+/** `{authorization: "Bearer …"}` (as headers are written) or `{accessToken: "…"}` */
+function tokenOf(params: Readonly<Record<string, unknown>> | undefined): string | null {
+  const { accessToken } = params ?? {}
+  if (typeof accessToken === 'string') return accessToken
+  const header = params?.['authorization'] ?? params?.['Authorization']
+  return typeof header === 'string' ? (/^Bearer +(\S+) *$/i.exec(header)?.[1] ?? null) : null
+}

@@ -1,0 +1,52 @@
+/** What the server can do, and who is asking. */
+import { builder } from '../builder.ts'
+import { requireActor } from '../context.ts'
+import { supportedVersions, unstableFeatures } from '../versions.ts'
+
+interface Versions {
+  readonly versions: readonly string[]
+  readonly unstableFeatures: object
+}
+
+const ServerVersions = builder.objectRef<Versions>('ServerVersions').implement({
+  description: 'What the Matrix face of this server supports.',
+  fields: (t) => ({
+    versions: t.stringList({ description: 'Versions of the Matrix specification.', resolve: (parent) => [...parent.versions] }),
+    unstableFeatures: t.field({
+      type: 'JsonObject',
+      description: 'Names of unstable features → whether they are on.',
+      resolve: (parent) => parent.unstableFeatures,
+    }),
+  }),
+})
+
+interface Identified {
+  readonly userId: string
+  readonly deviceId: string | null
+}
+
+const WhoAmI = builder.objectRef<Identified>('WhoAmI').implement({
+  description: 'The user and device that the token stands for.',
+  fields: (t) => ({
+    userId: t.exposeID('userId'),
+    deviceId: t.exposeID('deviceId', { nullable: true, description: 'Null for an appservice that names no device.' }),
+  }),
+})
+
+builder.queryFields((t) => ({
+  versions: t.field({
+    type: ServerVersions,
+    description: 'Needs no token.',
+    extensions: { puppet: true },
+    resolve: () => ({ versions: supportedVersions, unstableFeatures }),
+  }),
+  whoami: t.field({
+    type: WhoAmI,
+    description: 'Who is asking. Errors: M_MISSING_TOKEN.',
+    extensions: { puppet: true },
+    resolve: (_, __, context) => {
+      const actor = requireActor(context)
+      return { userId: actor.userId, deviceId: actor.device }
+    },
+  }),
+}))

@@ -1,0 +1,27 @@
+/**
+ * State as it was at a position. The tables of current state may be newer than the position a read is bound to; then the event that stood
+ * before is found by going back over what each state event replaced.
+ */
+
+import type { Storage } from '../storage/storage.ts'
+import type { EventRow } from '../storage/tables.ts'
+
+export interface Place {
+  readonly room: number
+  readonly order: number
+}
+
+/** For each place the state event that was in force at `upTo(room)`: itself, or the nearest before; none when there was none. */
+export async function stateEventsAt(storage: Storage, places: readonly Place[], upTo: (room: number) => number): Promise<EventRow[]> {
+  const found: EventRow[] = []
+  let asked = places
+  while (asked.length > 0) {
+    const earlier: Place[] = []
+    for (const row of await storage.eventsAt(asked)) {
+      if (row.order <= upTo(row.room)) found.push(row)
+      else if (row.replaces !== null) earlier.push({ room: row.room, order: row.replaces })
+    }
+    asked = earlier
+  }
+  return found
+}

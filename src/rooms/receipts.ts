@@ -1,0 +1,162 @@
+/** How far somebody has read. https://spec.matrix.org/v1.19/client-server-api/#receipts */
+import { invalidParam, MatrixError, notFound } from '../errors.ts'
+import { isEventId } from '../rules/event-limits.ts'
+import { isObject, type JsonObject } from '../rules/values.ts'
+import type { EventRow, RoomRow, UserRow } from '../storage/tables.ts'
+import { command, type Decision } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import { putAccountData } from '../users/account-data.ts'
+import type { Actor } from '../users/actor.ts'
+import { actingUser } from '../users/users.ts'
+import { clearUnread } from './notifications.ts'
+import { checkPuppet } from './puppets.ts'
+import { putFullyRead, readAgain } from './read-markers.ts'
+import { relationOf } from './relations.ts'
+import { coreOf, joinedSyncers, membershipOf, type RoomCore, roomOf } from './room-core.ts'
+import { requireJoined } from './send.ts'
+
+export type ReceiptType = 'm.read' | 'm.read.private'
+
+/** Longest JSON of what a receipt carries besides ts and thread_id. */
+const mostExtraBytes = 65_536
+
+/** Relations followed from an event to the thread it belongs to. */
+const mostHops = 3
+
+export interface Receipt {
+  readonly eventId: string
+  /** "main" or a thread's root; without, the receipt counts for all threads */
+  readonly threadId?: string | null
+  /** further keys: they stand beside ts in what others read. `ts` among them, ms, is the receipt's time if an appservice says so */
+  readonly extra?: JsonObject | null
+}
+
+export interface SendReceipt extends Receipt {
+  readonly roomId: string
+  /** m.read, m.read.private or m.fully_read */
+  readonly type: string
+  /** m.fully_read only: it may move back */
+  readonly allowBackward?: boolean | null
+}
+
+/** Errors: M_FORBIDDEN unless joined, M_NOT_FOUND for an unknown event, M_INVALID_PARAM for a bad type or thread. */
+export async function sendReceipt(instance: Instance, actor: Actor, args: SendReceipt): Promise<boolean> {
+  const { type } = args
+  if (type === 'm.fully_read') {
+    await setReadMarkers(instance, actor, { roomId: args.roomId, fullyRead: args, allowBackward: args.allowBackward ?? false })
+  } else if (type === 'm.read' || type === 'm.read.private') {
+    await setReadMarkers(instance, actor, { roomId: args.roomId, [type === 'm.read' ? 'read' : 'readPrivate']: args })
+  } else {
+    throw invalidParam('Receipt type must be m.read, m.read.private or m.fully_read')
+  }
+  return true
+}
+
+export interface ReadMarkers {
+  readonly roomId: string
+  readonly read?: Receipt | null
+  readonly readPrivate?: Receipt | null
+  readonly fullyRead?: Receipt | null
+  /** `com.beeper.allow_backward`: m.fully_read may move back; receipts never do */
+  readonly allowBackward?: boolean | null
+}
+
+/** Any of the three markers in one step: all or none. Errors: as sendReceipt. */
+export async function setReadMarkers(instance: Instance, actor: Actor, args: ReadMarkers): Promise<boolean> {
+  await command(instance, (decision) => {
+    const room = roomOf(decision, args.roomId, actor.userId)
+    const core = coreOf(decision, room)
+    checkPuppet(actor, core)
+    const user = actingUser(decision, actor)
+    // "A receipt must never be recorded for a user who is not joined."
+    requireJoined(membershipOf(decision, room.key, user.key)?.membership, user.userId)
+    const { read, readPrivate, fullyRead } = args
+    const moved = [
+      fullyRead &&
+        putFullyRead(
+          decision,
+          room,
+          user,
+          { event: eventOf(decision, room, fullyRead), extra: extraOf(fullyRead), ...unthreaded(fullyRead) },
+          args.allowBackward === true,
+        ),
+      read && putReceipt(decision, actor, core, user, 'm.read', read),
+      readPrivate && putReceipt(decision, actor, core, user, 'm.read.private', readPrivate),
+    ]
+    if (moved.includes(true)) readAgain(decision, room, user)
+  })
+  return true
+}
+
+/** Returns whether it moved. */
+function putReceipt(decision: Decision, actor: Actor, core: RoomCore, user: UserRow, type: ReceiptType, receipt: Receipt): boolean {
+  const event = eventOf(decision, core, receipt)
+  const thread = threadIdOf(decision, core, event, receipt.threadId)
+  const known = decision.get('receipt', { room: core.key, user: user.key, type, thread })
+  if (known && known.order >= event.order) return false
+  const { ts, ...extra } = extraOf(receipt)
+  decision.put('receipt', {
+    instance: decision.instance.key,
+    room: core.key,
+    user: user.key,
+    type,
+    thread,
+    eventId: event.eventId,
+    order: event.order,
+    ts: actor.appservice !== null && Number.isSafeInteger(ts) ? (ts as number) : decision.now,
+    extra: JSON.stringify(extra),
+    position: decision.takePosition(),
+  })
+  if (user.syncs) clearUnread(decision, user.key, core.key, event.order, thread === '' ? null : thread === 'main' ? '' : thread)
+  announce(decision, core, user, type)
+  return true
+}
+
+/** A private receipt is for its owner alone, and for the bridge whose ghost the owner is. */
+function announce(decision: Decision, core: RoomCore, user: UserRow, type: ReceiptType): void {
+  const hidden = type === 'm.read.private'
+  const users = hidden ? (user.syncs ? [user] : []) : joinedSyncers(decision, core.key)
+  const appservices = [...core.appservices].filter(([key, members]) => members > 0 && (!hidden || key === user.appservice))
+  decision.announce('receipt', { rooms: [core.key], users: users.map(({ key }) => key), appservices: appservices.map(([key]) => key) })
+}
+
+function eventOf(decision: Decision, room: Pick<RoomRow, 'key'>, receipt: Receipt): EventRow {
+  const event = decision.find('event', { room: room.key, eventId: receipt.eventId })
+  if (!event) throw notFound('Event not found')
+  return event
+}
+
+function extraOf(receipt: Receipt): JsonObject {
+  const extra = receipt.extra ?? {}
+  if (Buffer.byteLength(JSON.stringify(extra)) > mostExtraBytes) throw new MatrixError('M_TOO_LARGE', 'The receipt is too large')
+  return extra
+}
+
+function unthreaded(receipt: Receipt): Record<string, never> {
+  if (receipt.threadId) throw invalidParam('thread_id does not go with m.fully_read')
+  return {}
+}
+
+/** The thread column of a receipt row. Errors: M_INVALID_PARAM when the event is not in the thread. */
+function threadIdOf(decision: Decision, core: RoomCore, event: EventRow, threadId: string | null | undefined): string {
+  if (threadId === undefined || threadId === null) return ''
+  if (threadId !== 'main' && !isEventId(threadId)) throw invalidParam('thread_id must be main or an event ID')
+  // A root belongs to its thread as well as to the main timeline.
+  if (threadId !== event.eventId && threadId !== threadOfEvent(decision, core, event)) {
+    throw invalidParam(`${event.eventId} is not related to thread ${threadId}`)
+  }
+  return threadId
+}
+
+/** "main", or the root of the thread that the event or what it relates to is part of. */
+function threadOfEvent(decision: Decision, core: RoomCore, start: EventRow): string {
+  let event: EventRow | null = start
+  for (let hops = 0; event && hops <= mostHops; hops++) {
+    const { content } = JSON.parse(event.json) as { content?: JsonObject }
+    const relation = isObject(content) ? relationOf(content) : null
+    if (!relation) break
+    if (relation.relType === 'm.thread') return relation.eventId
+    event = decision.find('event', { room: core.key, eventId: relation.eventId })
+  }
+  return 'main'
+}

@@ -1,0 +1,62 @@
+/** Builds everything from the settings and starts it. */
+import { mkdirSync } from 'node:fs'
+import type { AddressInfo } from 'node:net'
+import { createApp } from '../shim/app.ts'
+import { allEndpoints } from '../shim/table.ts'
+import type { Config } from './config.ts'
+import { schema } from './graphql/schema.ts'
+import { InstanceHost } from './instances/host.ts'
+import { firstStart, type FirstAccounts } from './instances/first-start.ts'
+import type { Ports } from './ports.ts'
+import { openShard } from './storage/shard.ts'
+import type { ShardOptions } from './storage/shard.ts'
+
+export interface Server extends AsyncDisposable {
+  readonly host: InstanceHost
+  /** http://address:port */
+  readonly url: string
+  /** the accounts made by the first start of this data folder, with their passwords; null later */
+  readonly firstAccounts: FirstAccounts | null
+}
+
+export interface ServerOptions {
+  readonly config: Config
+  readonly ports: Ports
+  /** for the kill test */
+  readonly faults?: ShardOptions['faults']
+  /** nothing durable can be promised any more: the process must end */
+  readonly onFatal?: (error: Error) => void
+}
+
+export async function openServer({ config, ports, faults, onFatal }: ServerOptions): Promise<Server> {
+  mkdirSync(config.dataDir, { recursive: true })
+  const shard = await openShard({
+    name: 'main',
+    url: config.databaseUrl,
+    ports,
+    autoCheckpoint: config.sqliteAutoCheckpoint,
+    onFatal: onFatal ?? ((error) => ports.log.fatal(error, 'the disk did not keep its word')),
+    ...(faults ? { faults } : {}),
+  })
+  const host = new InstanceHost({ config, ports, shards: [shard], services: { start: () => undefined, upward: { appserviceChanged: () => undefined, appserviceAlive: () => undefined, jobAdded: () => undefined } } })
+  try {
+    const firstAccounts = await firstStart(host)
+    const { fastify } = createApp({ host, schema, endpoints: allEndpoints })
+    await fastify.listen({ host: config.host, port: config.port })
+    const { address, port, family } = fastify.server.address() as AddressInfo
+    return {
+      host,
+      url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+      firstAccounts,
+      async [Symbol.asyncDispose]() {
+        // Long polls answer first, or the server would wait for them.
+        for (const instance of host.openInstances()) instance.close()
+        await fastify.close()
+        await host[Symbol.asyncDispose]()
+      },
+    }
+  } catch (error) {
+    await host[Symbol.asyncDispose]()
+    throw error
+  }
+}

@@ -1,0 +1,68 @@
+/** The reads that SQLite does best row by row with a prepared statement, giving the event loop a turn between slices. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
+import { columnList, type Queries } from './query.ts'
+import { sharedReads } from './reads.ts'
+import type { SqliteReader } from './sqlite-reader.ts'
+import type { Storage } from './storage.ts'
+import { type Rows, tables } from './tables.ts'
+
+/** How long a read may keep the event loop in one piece. */
+const sliceMs = 5
+
+const columns = columnList(tables.event)
+const lastText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" > ? AND "order" <= ? ORDER BY "order" DESC LIMIT ?`
+const atText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" = ?`
+
+const members = columnList(tables.membership)
+const memberText = `SELECT ${members} FROM "membership" WHERE "instance" = ? AND "room" = ? AND "user" = ?`
+const firstText = `SELECT ${members} FROM "membership" WHERE "instance" = ? AND "room" = ?
+  AND "membership" IN (SELECT "value" FROM json_each(?)) ORDER BY "order", "user" LIMIT ?`
+
+export function sqliteStorage(reader: SqliteReader, queries: Queries, instance: number): Storage {
+  return {
+    ...sharedReads(async (query) => reader.all(query), queries, instance),
+    async lastEvents(rooms, { after, until, limit }) {
+      const events = new Map<number, Rows['event'][]>()
+      await inSlices(rooms, (room) => {
+        const rows = reader.statement(lastText).all(instance, room, after ?? Number.MIN_SAFE_INTEGER, until, limit)
+        events.set(room, (rows as Rows['event'][]).reverse())
+      })
+      return events
+    },
+    async eventsAt(places) {
+      const events: Rows['event'][] = []
+      await inSlices(places, ({ room, order }) => {
+        const row = reader.statement(atText).get(instance, room, order)
+        if (row !== undefined) events.push(row as Rows['event'])
+      })
+      return events
+    },
+    async membersAt(places) {
+      const found: Rows['membership'][] = []
+      await inSlices(places, ({ room, user }) => {
+        const row = reader.statement(memberText).get(instance, room, user)
+        if (row !== undefined) found.push(row as Rows['membership'])
+      })
+      return found
+    },
+    async firstMembers(rooms, memberships, limit) {
+      const found = new Map<number, Rows['membership'][]>()
+      const list = JSON.stringify(memberships)
+      await inSlices(rooms, (room) => {
+        found.set(room, reader.statement(firstText).all(instance, room, list, limit) as Rows['membership'][])
+      })
+      return found
+    },
+  }
+}
+
+async function inSlices<T>(items: readonly T[], run: (item: T) => void): Promise<void> {
+  let start = performance.now()
+  for (let i = 0; i < items.length; i++) {
+    run(items[i] as T)
+    if (i % 16 === 15 && performance.now() - start > sliceMs) {
+      await nextTurn()
+      start = performance.now()
+    }
+  }
+}

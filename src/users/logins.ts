@@ -1,0 +1,108 @@
+/** POST /login and what stands around it: one door for all login types. https://spec.matrix.org/v1.19/client-server-api/#login */
+import { forbidden, MatrixError } from '../errors.ts'
+import { isObject, type JsonObject } from '../rules/values.ts'
+import type { Instance } from '../stream/instance.ts'
+import { fullUserId, loginAsAppservice, loginWithJwt, loginWithPassword, loginWithToken } from './accounts.ts'
+import type { Actor } from './actor.ts'
+import { authenticateInteractively } from './interactive-auth.ts'
+import { countAttempt } from './login-limits.ts'
+import { verifyPassword } from './passwords.ts'
+import { makeLoginToken, type NewSession, type Session } from './sessions.ts'
+import { requireUser } from './users.ts'
+
+const jwtType = 'org.matrix.login.jwt'
+
+export interface LoginRequest extends NewSession {
+  /** one of loginFlows() */
+  readonly type: string
+  /** localpart or full user id */
+  readonly user?: string | null
+  readonly password?: string | null
+  readonly token?: string | null
+}
+
+/** The login types that work here. */
+export function loginFlows(instance: Instance): JsonObject[] {
+  const { jwtSecret } = instance.config
+  return [
+    { type: 'm.login.password' },
+    { type: 'm.login.application_service' },
+    { type: 'm.login.token', get_login_token: true },
+    ...(jwtSecret === null ? [] : [{ type: jwtType }]),
+  ]
+}
+
+/**
+ * Errors: M_FORBIDDEN for wrong credentials, M_USER_DEACTIVATED, M_LIMIT_EXCEEDED after many wrong ones, M_MISSING_PARAM,
+ * M_MISSING_TOKEN and M_EXCLUSIVE for appservices, M_UNKNOWN (400) for a type that is not offered.
+ */
+export async function login(instance: Instance, actor: Actor | null, request: LoginRequest): Promise<Session> {
+  if (request.type === 'm.login.application_service') {
+    if (!actor) throw new MatrixError('M_MISSING_TOKEN', 'An as_token is needed')
+    return loginAsAppservice(instance, actor, { ...request, user: needed('user', request.user) })
+  }
+  const attempt = attemptOf(instance, request)
+  const undo = countAttempt(instance, attempt.user, request.ip ?? null)
+  const session = await attempt.make()
+  undo()
+  return session
+}
+
+/** `user`: whom it is an attempt on; null when only a secret is guessed. */
+function attemptOf(instance: Instance, request: LoginRequest): { user: string | null; make(): Promise<Session> } {
+  switch (request.type) {
+    case 'm.login.password': {
+      const user = needed('user', request.user)
+      const password = needed('password', request.password)
+      return { user: fullUserId(instance, user), make: () => loginWithPassword(instance, { ...request, user, password }) }
+    }
+    case 'm.login.token': {
+      const token = needed('token', request.token)
+      return { user: null, make: () => loginWithToken(instance, { ...request, token }) }
+    }
+    case jwtType: {
+      const token = needed('token', request.token)
+      return { user: null, make: () => loginWithJwt(instance, { ...request, token }) }
+    }
+    default:
+      throw new MatrixError('M_UNKNOWN', `Unknown login type ${request.type}`, {}, 400)
+  }
+}
+
+function needed(name: string, value: string | null | undefined): string {
+  if (value === null || value === undefined) throw new MatrixError('M_MISSING_PARAM', `Missing ${name}`)
+  return value
+}
+
+/**
+ * A token that logs another device in, once, within two minutes; asks for the password again.
+ * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv1loginget_token
+ * Errors: 401 with `flows` and `session`, M_FORBIDDEN for appservices.
+ */
+export async function generateLoginToken(
+  instance: Instance,
+  actor: Actor,
+  args: { auth?: JsonObject | null; ip?: string | null },
+): Promise<{ loginToken: string; expiresInMs: number }> {
+  if (actor.appservice !== null) throw forbidden('Appservices log in with their own token')
+  await authenticateInteractively(instance, {
+    purpose: `login/get_token ${actor.userId}`,
+    flows: [['m.login.password']],
+    checks: { 'm.login.password': (auth) => checkOwnPassword(instance, actor, auth, args.ip ?? null) },
+    auth: args.auth ?? null,
+    body: {},
+  })
+  return makeLoginToken(instance, actor)
+}
+
+/** The `m.login.password` stage: the identifier must be the token's own user. Errors: M_FORBIDDEN, M_LIMIT_EXCEEDED. */
+export async function checkOwnPassword(instance: Instance, actor: Actor, auth: JsonObject, ip: string | null): Promise<void> {
+  const identifier = auth['identifier']
+  const user = isObject(identifier) ? identifier['user'] : auth['user']
+  const password = auth['password']
+  const undo = countAttempt(instance, actor.userId, ip)
+  const own = typeof user === 'string' && fullUserId(instance, user) === actor.userId
+  const row = await instance.storage.first('user', { key: requireUser(actor) })
+  if (!own || typeof password !== 'string' || !(await verifyPassword(row?.passwordHash ?? null, password))) throw forbidden('Invalid password')
+  undo()
+}

@@ -1,0 +1,84 @@
+/** What a user shows of themselves. Changing it is in rooms/profile-change.ts: rooms carry copies. https://spec.matrix.org/v1.19/client-server-api/#profiles */
+import { MatrixError, notFound } from '../errors.ts'
+import { isObject, type Json, type JsonObject } from '../rules/values.ts'
+import type { UserRow } from '../storage/tables.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from './actor.ts'
+
+/** Longest values, in characters; rooms carry both in each membership. */
+export const longestDisplayName = 256
+export const longestAvatarUrl = 1_000
+
+/** "Profiles MUST NOT exceed 64KiB in size", "key names are limited to 255 bytes". */
+const profileBytes = 65_536
+const keyBytes = 255
+
+/**
+ * The profile of a user of this homeserver; `{}` for one who set nothing. Needs a token unless profiles are public by configuration.
+ * Errors: M_MISSING_TOKEN, M_NOT_FOUND for nobody and for users of other servers.
+ */
+export async function readProfile(instance: Instance, actor: Actor | null, userId: string): Promise<JsonObject> {
+  checkReader(instance, actor)
+  const user = await instance.storage.first('user', { userId })
+  if (!user) throw notFound(`User ${userId} was not found`)
+  return profileOf(user)
+}
+
+/** One field. Errors: as readProfile, and M_NOT_FOUND where it is not set. */
+export async function readProfileField(instance: Instance, actor: Actor | null, args: { userId: string; key: string }): Promise<Json> {
+  const profile = await readProfile(instance, actor, args.userId)
+  const value = Object.hasOwn(profile, args.key) ? profile[args.key] : undefined
+  if (value === undefined) throw notFound(`User ${args.userId} has no ${args.key}`)
+  return value
+}
+
+/** The users with these ids, in their order; null for nobody. Errors: M_MISSING_TOKEN. */
+export async function readUsers(instance: Instance, actor: Actor | null, userIds: readonly string[]): Promise<(UserRow | null)[]> {
+  checkReader(instance, actor)
+  const rows = await instance.storage.find('user', { where: { userId: { in: userIds } } })
+  const byId = new Map(rows.map((row) => [row.userId, row]))
+  return userIds.map((userId) => byId.get(userId) ?? null)
+}
+
+function checkReader(instance: Instance, actor: Actor | null): void {
+  if (!actor && !instance.config.publicProfiles) throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
+}
+
+/** As the client-server API gives it. */
+export function profileOf(user: Pick<UserRow, 'displayName' | 'avatarUrl' | 'profile'>): JsonObject {
+  return {
+    ...(user.displayName !== null && { displayname: user.displayName }),
+    ...(user.avatarUrl !== null && { avatar_url: user.avatarUrl }),
+    ...(JSON.parse(user.profile) as JsonObject),
+  }
+}
+
+/** The row with one field set, or taken away by null. Errors: M_INVALID_PARAM, M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE. */
+export function withProfileField(user: UserRow, key: string, value: Json): UserRow {
+  if (key === 'displayname') return { ...user, displayName: checkText(key, value, longestDisplayName) }
+  if (key === 'avatar_url') return { ...user, avatarUrl: checkText(key, value, longestAvatarUrl) }
+  if (key === '') throw new MatrixError('M_INVALID_PARAM', 'A profile field needs a name')
+  if (Buffer.byteLength(key) > keyBytes) throw new MatrixError('M_KEY_TOO_LARGE', `Names of profile fields have at most ${keyBytes} bytes`)
+  const { [key]: _before, ...others } = JSON.parse(user.profile) as JsonObject
+  const changed = { ...user, profile: JSON.stringify(value === null ? others : { ...others, [key]: value }) }
+  if (Buffer.byteLength(JSON.stringify(profileOf(changed))) > profileBytes) {
+    throw new MatrixError('M_PROFILE_TOO_LARGE', `A profile has at most ${profileBytes} bytes`)
+  }
+  return changed
+}
+
+function checkText(key: string, value: Json, longest: number): string | null {
+  if (value === null || value === '') return null
+  if (typeof value !== 'string') throw new MatrixError('M_BAD_JSON', `${key} must be a string`)
+  if (value.length > longest) throw new MatrixError('M_INVALID_PARAM', `${key} has at most ${longest} characters`)
+  // PostgreSQL refuses the one and silently changes the other.
+  if (value.includes('\0') || !value.isWellFormed()) throw new MatrixError('M_INVALID_PARAM', `${key} holds a character that cannot be stored`)
+  return value
+}
+
+/** The value under the field's own name, as bodies of single fields have it. Errors: M_MISSING_PARAM. */
+export function fieldIn(body: unknown, key: string): Json {
+  const value = isObject(body) && Object.hasOwn(body, key) ? body[key] : undefined
+  if (value === undefined) throw new MatrixError('M_MISSING_PARAM', `Missing ${key}`)
+  return value
+}
