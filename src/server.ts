@@ -1,12 +1,13 @@
 /** Builds everything from the settings and starts it. */
-import { mkdirSync } from 'node:fs'
+import { mkdirSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createApp } from '../shim/app.ts'
 import { allEndpoints } from '../shim/table.ts'
+import { commandLineFile } from './commands.ts'
 import type { Config } from './config.ts'
 import { schema } from './graphql/schema.ts'
 import { InstanceHost } from './instances/host.ts'
-import { firstStart, type FirstAccounts } from './instances/first-start.ts'
+import { commandLineToken, type FirstAccounts, firstStart } from './instances/first-start.ts'
 import type { Ports } from './ports.ts'
 import { openShard } from './storage/shard.ts'
 import type { ShardOptions } from './storage/shard.ts'
@@ -43,10 +44,12 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
     const firstAccounts = await firstStart(host)
     const { fastify } = createApp({ host, schema, endpoints: allEndpoints })
     await fastify.listen({ host: config.host, port: config.port })
-    const { address, port, family } = fastify.server.address() as AddressInfo
+    const url = urlOf(fastify.server.address() as AddressInfo)
+    writeFileSync(commandLineFile(config), JSON.stringify({ url, token: await commandLineToken(host) }), { mode: 0o600 })
+    void host.resumeReclaiming()
     return {
       host,
-      url: `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`,
+      url,
       firstAccounts,
       async [Symbol.asyncDispose]() {
         // Long polls answer first, or the server would wait for them.
@@ -59,4 +62,10 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
     await host[Symbol.asyncDispose]()
     throw error
   }
+}
+
+/** As the command line on this machine reaches it. */
+function urlOf({ address, port, family }: AddressInfo): string {
+  if (address === '::' || address === '0.0.0.0') return `http://127.0.0.1:${port}`
+  return `http://${family === 'IPv6' ? `[${address}]` : address}:${port}`
 }

@@ -1,4 +1,4 @@
-/** What we ask of a bridge over HTTP. https://spec.matrix.org/v1.19/application-service-api/#server-admin-style-permissions */
+/** What we ask of a bridge over HTTP. https://spec.matrix.org/v1.19/application-service-api/#pushing-events */
 import type { Outbound, OutboundAnswer, OutboundRequest, Reach } from './http.ts'
 import { OutboundError } from './http.ts'
 

@@ -1,6 +1,6 @@
 /** The GraphQL face: `/graphql` by HTTP (Yoga: queries, mutations, subscriptions as server-sent events) and by websocket (graphql-ws). */
 import type { IncomingMessage } from 'node:http'
-import { Readable } from 'node:stream'
+import { type Duplex, Readable } from 'node:stream'
 import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ExecutionArgs, type GraphQLSchema, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse } from 'graphql'
@@ -11,6 +11,7 @@ import { publicError } from './errors.ts'
 import { examples } from './examples.ts'
 import { mostTokens } from './limits.ts'
 import { newContext, runOnce, runSubscription } from './operations.ts'
+import { graphqlSockets } from './socket.ts'
 
 type Query = Readonly<Record<string, string | string[] | undefined>>
 
@@ -56,8 +57,30 @@ declare module 'fastify' {
   }
 }
 
-/** Adds the route. Yoga is loaded when the first GraphQL client comes. */
-export function mountGraphql(app: FastifyInstance, options: GraphqlOptions): void {
+/** The server that this face is added to. */
+export interface App {
+  readonly fastify: FastifyInstance
+  readonly upgrades: { add(path: string, take: (upgrade: Upgrade) => Promise<void>): void }
+  readonly door: Door
+}
+
+export interface Upgrade {
+  readonly request: IncomingMessage
+  readonly socket: Duplex
+  readonly head: Buffer
+  readonly prefix: string | null
+}
+
+/** Adds route and websocket. Yoga and graphql-ws are loaded when the first GraphQL client comes. */
+export function mountGraphql({ fastify, upgrades, door }: App, given: Omit<GraphqlOptions, 'door'>): void {
+  const options = { ...given, door }
+  addRoute(fastify, options)
+  const sockets = graphqlSockets(options)
+  upgrades.add(graphqlPath, sockets.take)
+  fastify.addHook('preClose', () => sockets.close())
+}
+
+function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
   const { host, door } = options
   let yoga: Promise<YogaServerInstance<ServerContext, object>> | null = null
   app.decorateRequest('held', null)

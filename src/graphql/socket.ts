@@ -1,11 +1,10 @@
 /** GraphQL over websocket (graphql-ws), on the same path and with the same tokens as HTTP. */
 import type { IncomingMessage } from 'node:http'
-import type { Duplex } from 'node:stream'
 import { GraphQLError, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse, specifiedRules, validate } from 'graphql'
 import { MatrixError } from '../errors.ts'
 import type { Context, Identity } from './context.ts'
 import { publicError, publicErrors } from './errors.ts'
-import type { GraphqlOptions } from './http.ts'
+import type { GraphqlOptions, Upgrade } from './http.ts'
 import { mostTokens } from './limits.ts'
 import { newContext, runOnce, runSubscription } from './operations.ts'
 
@@ -20,11 +19,9 @@ interface SocketExtra {
   readonly closed: AbortController
 }
 
-/** Takes over a websocket upgrade to `/graphql`. */
-export type GraphqlSocket = (upgrade: { request: IncomingMessage; socket: Duplex; head: Buffer; prefix: string | null }) => Promise<void>
-
 export interface GraphqlSockets {
-  readonly take: GraphqlSocket
+  /** takes over a websocket upgrade to `/graphql` */
+  take(upgrade: Upgrade): Promise<void>
   /** closes them all: 1001, going away */
   close(): Promise<void>
 }
@@ -114,7 +111,7 @@ async function load({ host, schema, door }: GraphqlOptions) {
     sockets,
   )
   return {
-    take: ({ request, socket, head, prefix }: Parameters<GraphqlSocket>[0]) => {
+    take: ({ request, socket, head, prefix }: Upgrade) => {
       prefixes.set(request, prefix)
       sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request))
     },

@@ -1,6 +1,9 @@
 /** What the first start of a data folder makes: the default instance, its owner and the administrator. */
 import { newSecret } from '../ids.ts'
+import { command } from '../stream/command.ts'
 import { registerPerson } from '../users/accounts.ts'
+import { beginSession } from '../users/sessions.ts'
+import { findUser } from '../users/users.ts'
 import type { InstanceHost } from './host.ts'
 
 export interface FirstAccounts {
@@ -23,6 +26,17 @@ export async function firstStart(host: InstanceHost): Promise<FirstAccounts | nu
   const { owner, userDomain, bridgeDomain } = host.config
   await host.create({ name: 'default', owner: `@${owner}:${userDomain}`, userDomain, bridgeDomain })
   return makeAccounts(host)
+}
+
+/** A session of the administrator for the command line on this machine; the one before ends. */
+export async function commandLineToken(host: InstanceHost): Promise<string> {
+  const instance = await host.defaultInstance()
+  const session = await command(instance, (decision) => {
+    const user = findUser(decision, `@${administratorName}:${instance.userDomain}`)
+    if (!user) throw new Error('there is no administrator')
+    return beginSession(decision, user, { deviceId: 'COMMANDLINE', displayName: 'Command line' })
+  })
+  return session.accessToken
 }
 
 async function makeAccounts(host: InstanceHost): Promise<FirstAccounts | null> {

@@ -11,6 +11,7 @@ import type { Actor } from '../users/actor.ts'
 import { parseRegistration, type Registration } from '../users/registrations.ts'
 import { confirmRefresh } from '../users/sessions.ts'
 import { OpenInstance } from './open-instance.ts'
+import { reclaimInstance } from './reclaim.ts'
 
 /** Tokens remembered, so that a request costs no look-up. */
 const rememberedTokens = 10_000
@@ -43,6 +44,8 @@ export class InstanceHost {
   private readonly statuses = new Map<string, string>()
   private readonly tokens = new Map<string, { secret: SecretRow; instance: OpenInstance; actor: Actor }>()
   private closing = false
+  private readonly stopping = new AbortController()
+  private readonly reclaiming = new Set<Promise<void>>()
 
   constructor(options: HostOptions) {
     this.config = options.config
@@ -120,6 +123,33 @@ export class InstanceHost {
     if (status === 'active') await this.instance(name)
   }
 
+  /** Gone at once: its name, its owner's directory entry and its tokens. What it stored goes in slices behind it. */
+  async delete(name: string): Promise<void> {
+    const place = await this.find(name)
+    if (!place) throw notFound(`There is no instance ${name}`)
+    await this.closeInstance(name)
+    const row = { ...place.row, name: null, status: 'deleted' }
+    const change = new ChangeSet(row.key)
+    change.put('instance', row)
+    change.remove('ownerId', { userId: row.owner })
+    await place.shard.register(change)
+    this.reclaim(place.shard, row)
+  }
+
+  /** Goes on with what a restart interrupted. */
+  async resumeReclaiming(): Promise<void> {
+    for (const shard of this.shards) {
+      for (const row of await shard.lookup('instance', { where: { status: 'deleted' } })) this.reclaim(shard, row)
+    }
+  }
+
+  private reclaim(shard: Shard, row: InstanceRow): void {
+    const reclaiming = reclaimInstance(shard, row, this.config, this.stopping.signal)
+      .catch((error: unknown) => this.ports.log.error({ err: error, instance: row.key }, 'space was not reclaimed'))
+      .finally(() => this.reclaiming.delete(reclaiming))
+    this.reclaiming.add(reclaiming)
+  }
+
   isSuspended(instance: Instance): boolean {
     return this.statuses.get(instance.name) === 'suspended'
   }
@@ -175,6 +205,8 @@ export class InstanceHost {
 
   async [Symbol.asyncDispose](): Promise<void> {
     this.closing = true
+    this.stopping.abort()
+    await Promise.all(this.reclaiming)
     for (const name of [...this.opened.keys()]) await this.closeInstance(name)
     for (const shard of this.shards) await shard[Symbol.asyncDispose]()
   }

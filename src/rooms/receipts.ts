@@ -5,7 +5,6 @@ import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
-import { putAccountData } from '../users/account-data.ts'
 import type { Actor } from '../users/actor.ts'
 import { actingUser } from '../users/users.ts'
 import { clearUnread } from './notifications.ts'
@@ -70,15 +69,16 @@ export async function setReadMarkers(instance: Instance, actor: Actor, args: Rea
     const user = actingUser(decision, actor)
     // "A receipt must never be recorded for a user who is not joined."
     requireJoined(membershipOf(decision, room.key, user.key)?.membership, user.userId)
-    const { read, readPrivate, fullyRead } = args
+    const { read, readPrivate, fullyRead, allowBackward } = args
+    if (fullyRead?.threadId) throw invalidParam('thread_id does not go with m.fully_read')
     const moved = [
       fullyRead &&
         putFullyRead(
           decision,
           room,
           user,
-          { event: eventOf(decision, room, fullyRead), extra: extraOf(fullyRead), ...unthreaded(fullyRead) },
-          args.allowBackward === true,
+          { event: eventOf(decision, room, fullyRead), extra: extraOf(fullyRead) },
+          allowBackward === true,
         ),
       read && putReceipt(decision, actor, core, user, 'm.read', read),
       readPrivate && putReceipt(decision, actor, core, user, 'm.read.private', readPrivate),
@@ -130,11 +130,6 @@ function extraOf(receipt: Receipt): JsonObject {
   const extra = receipt.extra ?? {}
   if (Buffer.byteLength(JSON.stringify(extra)) > mostExtraBytes) throw new MatrixError('M_TOO_LARGE', 'The receipt is too large')
   return extra
-}
-
-function unthreaded(receipt: Receipt): Record<string, never> {
-  if (receipt.threadId) throw invalidParam('thread_id does not go with m.fully_read')
-  return {}
 }
 
 /** The thread column of a receipt row. Errors: M_INVALID_PARAM when the event is not in the thread. */

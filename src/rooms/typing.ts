@@ -27,14 +27,16 @@ export function typingIn(instance: Instance, room: number): readonly string[] {
   return [...(typing(instance).get(room)?.users.keys() ?? [])]
 }
 
-/** Position of the last change in a room; 0 when nobody has typed since the instance opened. */
-export function typingChangedAt(instance: Instance, room: number): number {
-  return typing(instance).get(room)?.position ?? 0
-}
-
-/** Keys of the rooms where it changed after a position. */
-export function typingSince(instance: Instance, since: number): number[] {
-  return [...typing(instance)].flatMap(([room, { position }]) => (position > since ? [room] : []))
+/**
+ * Who types, when that changed with since < position ≤ until; null when it did not. From the beginning (`since` null) only when somebody
+ * does.
+ */
+export function typingSince(instance: Instance, room: number, since: number | null, until: number): readonly string[] | null {
+  const known = typing(instance).get(room)
+  // What comes behind `until` is told next time.
+  if (!known || known.position > until) return null
+  const told = since === null ? known.users.size > 0 : known.position > since
+  return told ? [...known.users.keys()] : null
 }
 
 export interface SetTyping {

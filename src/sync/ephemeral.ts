@@ -1,5 +1,5 @@
 /** Receipts and typing as sync shows them. */
-import { typingSince } from '../rooms/typing.ts'
+import { typingChangedAt, typingIn } from '../rooms/typing.ts'
 import type { ReceiptRow, RoomRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 
@@ -18,9 +18,11 @@ export function receiptEvent(receipts: readonly ReceiptRow[], userIds: ReadonlyM
   return JSON.stringify({ type: 'm.receipt', content })
 }
 
-/** The list of who types when it changed since `since`; from the beginning only when somebody does. */
+/** The list of who types when it changed in (since, until]; from the beginning only when somebody does. */
 export function typingEvents(instance: Instance, room: RoomRow, since: number | null, self: string, until: number): string[] {
-  const typing = typingSince(instance, room.key, since, until)
-  if (typing === null) return []
-  return [JSON.stringify({ type: 'm.typing', content: { user_ids: typing.filter((userId) => userId !== self) } })]
+  const changedAt = typingChangedAt(instance, room.key)
+  const userIds = typingIn(instance, room.key)
+  // A change behind `until` comes with the next read.
+  if (changedAt > until || (since === null ? userIds.length === 0 : changedAt <= since)) return []
+  return [JSON.stringify({ type: 'm.typing', content: { user_ids: userIds.filter((userId) => userId !== self) } })]
 }

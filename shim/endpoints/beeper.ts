@@ -1,0 +1,50 @@
+/** Addresses of Beeper's own that bbctl and bridge managers call. */
+import { Type } from 'typebox'
+import { forbidden } from '../../src/errors.ts'
+import { endpoint, type EndpointRequest, graphql } from '../endpoint.ts'
+
+/** `{user}` is the localpart of whose homeserver it is. */
+const path = '/_matrix/asmux/mxauth/appservice/{user}/{bridge}'
+
+function bridgeOf({ params, context }: EndpointRequest<{ readonly user: string; readonly bridge: string }>): string {
+  if (!context.instance.ownerId.startsWith(`@${params.user}:`)) throw forbidden(`The bridges of ${params.user} are not at this homeserver`)
+  return params.bridge
+}
+
+/** Makes the bridge or returns it; bbctl asks on every run. `push: false`: the bridge opens a websocket. */
+export const registerBeeperBridge = endpoint({
+  method: 'PUT',
+  path,
+  auth: 'accessToken',
+  body: Type.Object({
+    address: Type.Optional(Type.Union([Type.String(), Type.Null()])),
+    push: Type.Optional(Type.Boolean()),
+    self_hosted: Type.Optional(Type.Boolean()),
+    receive_ephemeral: Type.Optional(Type.Boolean()),
+  }),
+  operation: graphql(`mutation RegisterBeeperBridge($input: RegisterBridgeInput!) { registerBridge(input: $input) { registration } }`),
+  variables: (request) => {
+    const { address, push, receive_ephemeral: receiveEphemeral } = request.body
+    const url = push === false ? 'websocket' : address || undefined
+    return { input: { id: bridgeOf(request), ...(url === undefined ? {} : { url }), ...(receiveEphemeral === undefined ? {} : { receiveEphemeral }) } }
+  },
+  response: ({ registerBridge }) => registerBridge.registration,
+})
+
+export const getBeeperBridge = endpoint({
+  method: 'GET',
+  path,
+  auth: 'accessToken',
+  operation: graphql(`query GetBeeperBridge($id: ID!) { bridge(id: $id) { registration } }`),
+  variables: (request) => ({ id: bridgeOf(request) }),
+  response: ({ bridge }) => bridge.registration,
+})
+
+export const deleteBeeperBridge = endpoint({
+  method: 'DELETE',
+  path,
+  auth: 'accessToken',
+  operation: graphql(`mutation DeleteBeeperBridge($id: ID!) { deleteBridge(id: $id) }`),
+  variables: (request) => ({ id: bridgeOf(request) }),
+  response: () => ({}),
+})

@@ -1,0 +1,98 @@
+/** What bridges tell of themselves: the state of their logins, and how far each message got. */
+import { forbidden, invalidParam, MatrixError } from '../errors.ts'
+import { checkIdentifier } from '../rules/event-limits.ts'
+import { isArray, isObject, type JsonObject } from '../rules/values.ts'
+import type { BridgeStateRow, CheckpointRow } from '../storage/tables.ts'
+import { command } from '../stream/command.ts'
+import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
+import { requireManager } from './managers.ts'
+
+/** Bytes of one state or checkpoint as JSON. */
+const mostBytes = 65_536
+/** Checkpoints, or states, in one report. */
+const mostReports = 1_000
+
+/**
+ * Keeps the state of the bridge itself or of one login (`remote_id`), or of all: `{bridgeState, remoteState: {remoteId: state}}`. The newest
+ * of each counts. Errors: M_FORBIDDEN without an as_token, M_BAD_JSON, M_TOO_LARGE.
+ */
+export async function reportBridgeState(instance: Instance, actor: Actor, report: JsonObject): Promise<boolean> {
+  const appservice = requireAppservice(actor)
+  const states = statesIn(report).map(({ remoteId, state }) => ({ remoteId, state: checkedText('bridge state', state), event: stateEvent(state) }))
+  if (states.length > mostReports) throw new MatrixError('M_TOO_LARGE', 'Too many states')
+  await command(instance, (decision) => {
+    if (states.length === 0) return
+    const position = decision.takePosition()
+    for (const { remoteId, state } of states) {
+      decision.write('bridgeState', { instance: instance.key, appservice, remoteId, state, ts: decision.now, position })
+    }
+    decision.announce('bridgeState', {})
+  })
+  return true
+}
+
+function statesIn(report: JsonObject): { remoteId: string; state: JsonObject }[] {
+  const { remoteState, bridgeState } = report
+  if (remoteState === undefined && bridgeState === undefined) return [{ remoteId: checkedId('remote_id', report['remote_id'] ?? ''), state: report }]
+  const remotes = isObject(remoteState) ? Object.entries(remoteState) : []
+  return [
+    ...(isObject(bridgeState) ? [{ remoteId: '', state: bridgeState }] : []),
+    ...remotes.flatMap(([remoteId, state]) => (isObject(state) ? [{ remoteId: checkedId('remote_id', remoteId), state }] : [])),
+  ]
+}
+
+/** CONNECTED, BAD_CREDENTIALS… Some bridges spell the key in camel case. */
+export function stateEvent(state: JsonObject): string {
+  const event = state['state_event'] ?? state['stateEvent']
+  if (typeof event !== 'string' || event.length > 100) throw new MatrixError('M_BAD_JSON', 'state_event is missing')
+  return event
+}
+
+/** Keeps how far each message got. Of the same step of an event the newest counts. Errors: M_FORBIDDEN without an as_token, M_BAD_JSON, M_TOO_LARGE. */
+export async function reportCheckpoints(instance: Instance, actor: Actor, checkpoints: unknown): Promise<boolean> {
+  const appservice = requireAppservice(actor)
+  if (!isArray(checkpoints)) throw new MatrixError('M_BAD_JSON', 'checkpoints takes a list')
+  if (checkpoints.length > mostReports) throw new MatrixError('M_TOO_LARGE', 'Too many checkpoints')
+  const rows = checkpoints.map((given) => {
+    if (!isObject(given)) throw new MatrixError('M_BAD_JSON', 'A checkpoint is an object')
+    const [eventId, step, status] = (['event_id', 'step', 'status'] as const).map((name) => checkedId(name, given[name]))
+    return { eventId: eventId!, step: step!, status: status!, checkpoint: checkedText('checkpoint', given) }
+  })
+  await command(instance, (decision) => {
+    if (rows.length === 0) return
+    const position = decision.takePosition()
+    for (const row of rows) decision.write('checkpoint', { instance: instance.key, appservice, ...row, position })
+    decision.announce('bridgeState', {})
+  })
+  return true
+}
+
+/** The newest states of a bridge: its own first, then one for each login. */
+export function bridgeStates(instance: Instance, appservice: number): Promise<BridgeStateRow[]> {
+  return instance.storage.find('bridgeState', { where: { appservice }, orderBy: ['remoteId'] })
+}
+
+/** The steps that a message took. Errors: M_FORBIDDEN. */
+export async function messageCheckpoints(instance: Instance, actor: Actor, eventId: string): Promise<CheckpointRow[]> {
+  requireManager(instance, actor)
+  return instance.storage.find('checkpoint', { where: { eventId }, orderBy: ['position', 'step'] })
+}
+
+function requireAppservice(actor: Actor): number {
+  if (actor.appservice === null || actor.puppet) throw forbidden('Only bridges report')
+  return actor.appservice
+}
+
+function checkedId(name: string, value: unknown): string {
+  if (typeof value !== 'string') throw new MatrixError('M_BAD_JSON', `${name} must be a string`)
+  const refusal = checkIdentifier(name, value)
+  if (refusal) throw invalidParam(refusal.error)
+  return value
+}
+
+function checkedText(name: string, value: JsonObject): string {
+  const text = JSON.stringify(value)
+  if (text.length > mostBytes) throw new MatrixError('M_TOO_LARGE', `The ${name} is too large`)
+  return text
+}

@@ -1,0 +1,189 @@
+/** Bridges: registering them, what waits for them, and what they tell of themselves. */
+import { bridgeConfigYaml, registrationYaml } from '../../appservices/config-writer.ts'
+import { deliveryState } from '../../appservices/delivery.ts'
+import { pingBridge } from '../../appservices/ping.ts'
+import { botOf, oldestUndelivered, queueLength } from '../../appservices/queue.ts'
+import { type GivenRegistration, readRegistration, wholeRegistration } from '../../appservices/registration.ts'
+import {
+  deleteBridge,
+  readBridge,
+  readBridges,
+  registerBridge,
+  rotateBridgeTokens,
+  setBridgeAddress,
+  setBridgePaused,
+} from '../../appservices/registrations.ts'
+import { bridgeStates, messageCheckpoints, reportBridgeState, reportCheckpoints, stateEvent } from '../../appservices/reports.ts'
+import type { AppserviceRow, BridgeStateRow, CheckpointRow } from '../../storage/tables.ts'
+import { builder } from '../builder.ts'
+import { requireActor } from '../context.ts'
+
+const managers = 'For the owner and administrators.'
+
+const BridgeStatus = builder.enumType('BridgeStatus', { values: { ACTIVE: { value: 'active' }, PAUSED: { value: 'paused' } } as const })
+
+const BridgeState = builder.objectRef<BridgeStateRow>('BridgeState').implement({
+  description: 'The newest state that a bridge reported for itself or for a login.',
+  fields: (t) => ({
+    remoteId: t.exposeString('remoteId', { description: 'The login on the remote network; empty for the bridge itself.' }),
+    stateEvent: t.string({ description: 'CONNECTED, BAD_CREDENTIALS…', resolve: (row) => stateEvent(JSON.parse(row.state)) }),
+    reportedAt: t.field({ type: 'Timestamp', resolve: (row) => row.ts }),
+    state: t.field({ type: 'JsonObject', description: 'As the bridge sent it.', resolve: (row) => row.state }),
+  }),
+})
+
+const MessageCheckpoint = builder.objectRef<CheckpointRow>('MessageCheckpoint').implement({
+  description: 'How far a message got on its way to the remote network.',
+  fields: (t) => ({
+    eventId: t.exposeID('eventId'),
+    step: t.exposeString('step', { description: 'CLIENT, HOMESERVER, BRIDGE, DECRYPTED, REMOTE or COMMAND.' }),
+    status: t.exposeString('status', { description: 'SUCCESS, WILL_RETRY, PERM_FAILURE, UNSUPPORTED, TIMEOUT…' }),
+    checkpoint: t.field({ type: 'JsonObject', description: 'As the bridge sent it.', resolve: (row) => row.checkpoint }),
+  }),
+})
+
+const BridgeError = builder.objectRef<{ message: string; at: number; failures: number }>('BridgeError').implement({
+  description: 'Why the last failed attempt to deliver a transaction failed.',
+  fields: (t) => ({
+    message: t.exposeString('message'),
+    at: t.field({ type: 'Timestamp', resolve: (error) => error.at }),
+    failures: t.exposeInt('failures', { description: 'Failed attempts of the transaction under way; 0 when deliveries work again.' }),
+  }),
+})
+
+const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
+  description: `An appservice of this homeserver. ${managers}`,
+  fields: (t) => ({
+    id: t.exposeID('id'),
+    bot: t.id({ description: 'User ID of its bot.', resolve: (row, _, context) => botOf(context.instance, row) }),
+    url: t.exposeString('url', { nullable: true, description: 'Where transactions go; "websocket" when the bridge connects to us; null: nowhere.' }),
+    status: t.field({ type: BridgeStatus, resolve: (row) => (row.status === 'paused' ? 'paused' : 'active') }),
+    createdAt: t.field({ type: 'Timestamp', resolve: (row) => row.createdAt }),
+    queueLength: t.int({ description: 'Events and receipts that it has not acknowledged.', resolve: (row, _, context) => queueLength(context.instance, row) }),
+    oldestUndelivered: t.field({
+      type: 'Timestamp',
+      nullable: true,
+      description: 'origin_server_ts of the oldest event that it has not acknowledged.',
+      resolve: (row, _, context) => oldestUndelivered(context.instance, row),
+    }),
+    lastError: t.field({
+      type: BridgeError,
+      nullable: true,
+      description: 'Null when no attempt failed since the homeserver was opened.',
+      resolve: (row, _, context) => {
+        const { lastError, lastErrorAt, failures } = deliveryState(context.instance, row.key)
+        return lastError === null ? null : { message: lastError, at: lastErrorAt ?? 0, failures }
+      },
+    }),
+    states: t.field({ type: [BridgeState], resolve: (row, _, context) => bridgeStates(context.instance, row.key) }),
+    registration: t.field({ type: 'JsonObject', description: 'With its tokens, as the Matrix specification has it.', resolve: (row) => wholeRegistration(row) }),
+    registrationYaml: t.string({ description: 'The registration as a file for the bridge.', resolve: (row) => registrationYaml(row) }),
+    configYaml: t.string({
+      description: "A configuration that bridges on mautrix-go's bridgev2 run with.",
+      args: {
+        homeserverUrl: t.arg.string({ required: true, description: 'Where the bridge reaches this homeserver.' }),
+        network: t.arg({ type: 'JsonObject', description: "The connector's own section." }),
+        commandPrefix: t.arg.string(),
+      },
+      resolve: (row, args, context) => bridgeConfigYaml(context.instance, row, args),
+    }),
+  }),
+})
+
+const RegisterBridge = builder.inputType('RegisterBridgeInput', {
+  description: 'What is left out stays as it is, or is made for a new bridge.',
+  fields: (t) => ({
+    id: t.id({ required: true, description: 'a-z, A-Z, 0-9 and ._=/+-' }),
+    url: t.string({ description: 'An http or https address, or "websocket". Null or "": nothing is delivered.' }),
+    asToken: t.string({ description: '16 to 255 visible ASCII characters.' }),
+    hsToken: t.string({ description: '16 to 255 visible ASCII characters.' }),
+    senderLocalpart: t.string({ description: "The bot's localpart. Usual: the id and `bot`." }),
+    namespaces: t.field({ type: 'JsonObject', description: '{users, aliases, rooms}, each a list of {regex, exclusive}. Usual: ghosts whose localparts begin with the id and `_`.' }),
+    receiveEphemeral: t.boolean({ description: 'Typing and receipts are delivered as well. Usual: true.' }),
+    rateLimited: t.boolean({ description: 'Usual: false.' }),
+  }),
+})
+
+function givenRegistration({ id, url, ...rest }: typeof RegisterBridge.$inferInput): GivenRegistration {
+  const others = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== undefined))
+  return { id: String(id), ...(url === undefined ? {} : { url: url || null }), ...others }
+}
+
+builder.queryFields((t) => ({
+  bridges: t.field({
+    type: [Bridge],
+    description: `All bridges of this homeserver. ${managers} Errors: M_FORBIDDEN.`,
+    resolve: (_, __, context) => readBridges(context.instance, requireActor(context)),
+  }),
+  bridge: t.field({
+    type: Bridge,
+    description: `${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (_, { id }, context) => readBridge(context.instance, requireActor(context), id),
+  }),
+  messageCheckpoints: t.field({
+    type: [MessageCheckpoint],
+    description: `The steps that a message took, as bridges reported them. ${managers} Errors: M_FORBIDDEN.`,
+    args: { eventId: t.arg.id({ required: true }) },
+    resolve: (_, { eventId }, context) => messageCheckpoints(context.instance, requireActor(context), eventId),
+  }),
+}))
+
+builder.mutationFields((t) => ({
+  registerBridge: t.field({
+    type: Bridge,
+    description: `Makes a bridge or changes the one with this id; the same again changes nothing. ${managers} The address of an owner's bridge lies within the networks of APPSERVICE_NETWORKS. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    args: { input: t.arg({ type: RegisterBridge, required: true }) },
+    resolve: (_, { input }, context) => registerBridge(context.instance, requireActor(context), givenRegistration(input)),
+  }),
+  registerBridgeFromFile: t.field({
+    type: Bridge,
+    description: `The same from a registration file (YAML or JSON). ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    args: { yaml: t.arg.string({ required: true }) },
+    resolve: (_, { yaml }, context) => registerBridge(context.instance, requireActor(context), readRegistration(yaml)),
+  }),
+  setBridgeAddress: t.field({
+    type: Bridge,
+    description: `Where transactions go from now on; null: nowhere. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND, M_INVALID_PARAM.`,
+    args: { id: t.arg.id({ required: true }), url: t.arg.string() },
+    resolve: (_, { id, url }, context) => setBridgeAddress(context.instance, requireActor(context), id, url || null),
+  }),
+  pauseBridge: t.field({
+    type: Bridge,
+    description: `Deliveries rest and are made up for when it goes on. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (_, { id }, context) => setBridgePaused(context.instance, requireActor(context), id, true),
+  }),
+  resumeBridge: t.field({
+    type: Bridge,
+    description: `${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (_, { id }, context) => setBridgePaused(context.instance, requireActor(context), id, false),
+  }),
+  rotateBridgeTokens: t.field({
+    type: Bridge,
+    description: `New as_token and hs_token; the old as_token ends at once. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (_, { id }, context) => rotateBridgeTokens(context.instance, requireActor(context), id),
+  }),
+  deleteBridge: t.boolean({
+    description: `Its registration and all its tokens end at once, what waits for it is dropped. Its ghosts and rooms stay. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    args: { id: t.arg.id({ required: true }) },
+    resolve: (_, { id }, context) => deleteBridge(context.instance, requireActor(context), id),
+  }),
+  pingBridge: t.int({
+    description: `Milliseconds until the bridge answered. For its own as_token, the owner and administrators. Errors: M_FORBIDDEN, M_URL_NOT_SET, M_BAD_STATUS, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT.`,
+    args: { id: t.arg.id({ required: true }), transactionId: t.arg.string() },
+    resolve: async (_, args, context) => (await pingBridge(context.instance, requireActor(context), args)).durationMs,
+  }),
+  reportBridgeState: t.boolean({
+    description: 'A bridge tells its state or that of a login. Needs an as_token. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE.',
+    args: { state: t.arg({ type: 'JsonObject', required: true }) },
+    resolve: (_, { state }, context) => reportBridgeState(context.instance, requireActor(context), state),
+  }),
+  reportMessageCheckpoints: t.boolean({
+    description: 'A bridge tells how far messages got. Needs an as_token. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE.',
+    args: { checkpoints: t.arg({ type: 'JSON', required: true }) },
+    resolve: (_, { checkpoints }, context) => reportCheckpoints(context.instance, requireActor(context), checkpoints),
+  }),
+}))

@@ -1,0 +1,71 @@
+/** What the administrator does with instances. An owner sees the own instance; anybody else gets M_FORBIDDEN. */
+import { MatrixError, forbidden } from '../errors.ts'
+import { newSecret } from '../ids.ts'
+import type { InstanceRow } from '../storage/tables.ts'
+import type { Instance } from '../stream/instance.ts'
+import { registerPerson } from '../users/accounts.ts'
+import type { Actor } from '../users/actor.ts'
+import type { InstanceHost } from './host.ts'
+
+/** Errors: M_FORBIDDEN unless the actor administers the host. The administrator lives in the default instance. */
+export function requireAdministrator(instance: Instance, actor: Actor): void {
+  if (!actor.admin || instance.name !== 'default' || actor.appservice !== null) throw forbidden('Only the administrator may do this')
+}
+
+/** The instances that the actor may see: all for the administrator, the own for its owner. */
+export async function visibleInstances(host: InstanceHost, instance: Instance, actor: Actor): Promise<InstanceRow[]> {
+  const rows = await host.list()
+  if (actor.admin && instance.name === 'default' && actor.appservice === null) return rows
+  if (actor.userId === instance.ownerId && !actor.puppet) return rows.filter((row) => row.key === instance.key)
+  throw forbidden('Only the administrator and the owner may see this')
+}
+
+export interface CreateInstance {
+  readonly name: string
+  /** localpart or Matrix id of the person it is for */
+  readonly owner: string
+  readonly userDomain?: string | null
+  readonly bridgeDomain?: string | null
+  /** drawn at random when left out */
+  readonly password?: string | null
+}
+
+export interface CreatedInstance {
+  readonly instance: Instance
+  readonly ownerId: string
+  readonly password: string
+}
+
+/** Errors: M_USER_IN_USE when the name or the owner is taken, M_INVALID_PARAM. */
+export async function createInstance(host: InstanceHost, asking: Instance, actor: Actor, args: CreateInstance): Promise<CreatedInstance> {
+  requireAdministrator(asking, actor)
+  const userDomain = args.userDomain ?? host.config.userDomain
+  const ownerId = args.owner.startsWith('@') ? args.owner : `@${args.owner}:${userDomain}`
+  if (!ownerId.endsWith(`:${userDomain}`)) throw new MatrixError('M_INVALID_PARAM', `${ownerId} is not of ${userDomain}`)
+  const instance = await host.create({ name: args.name, owner: ownerId, userDomain, bridgeDomain: args.bridgeDomain ?? host.config.bridgeDomain })
+  const password = args.password ?? newSecret(host.ports).slice(0, 20)
+  await registerPerson(instance, { username: ownerId, password, inhibitLogin: true })
+  return { instance, ownerId, password }
+}
+
+/** Its tokens answer 401 M_USER_LOCKED until it is resumed; deliveries rest. */
+export async function suspendInstance(host: InstanceHost, asking: Instance, actor: Actor, name: string): Promise<boolean> {
+  requireAdministrator(asking, actor)
+  if (name === 'default') throw new MatrixError('M_INVALID_PARAM', 'The default instance holds the administrator')
+  await host.setStatus(name, 'suspended')
+  return true
+}
+
+export async function resumeInstance(host: InstanceHost, asking: Instance, actor: Actor, name: string): Promise<boolean> {
+  requireAdministrator(asking, actor)
+  await host.setStatus(name, 'active')
+  return true
+}
+
+/** Gone at once; its space comes back in slices. */
+export async function deleteInstance(host: InstanceHost, asking: Instance, actor: Actor, name: string): Promise<boolean> {
+  requireAdministrator(asking, actor)
+  if (name === 'default') throw new MatrixError('M_INVALID_PARAM', 'The default instance holds the administrator')
+  await host.delete(name)
+  return true
+}

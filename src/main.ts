@@ -1,0 +1,63 @@
+/** The command line: `hungryserv` starts the server; every other command asks the one that runs. */
+import { pino } from 'pino'
+import { runCommand, usage } from './commands.ts'
+import { readConfig } from './config.ts'
+import { systemPorts } from './ports.ts'
+
+const [word = 'start', ...rest] = process.argv.slice(2)
+
+if (word === 'start') await start()
+else if (word === 'help' || word === '--help' || word === '-h') process.stdout.write(usage)
+else process.exitCode = await runCommand([word, ...rest], { config: settings(), environment: process.env, print: (text) => process.stdout.write(text), complain: (text) => process.stderr.write(text) })
+
+async function start(): Promise<void> {
+  const config = settings()
+  const log = pino({ level: config.logLevel, redact: ['*.access_token', '*.password', '*.token', 'headers.authorization'] })
+  const ports = systemPorts(log)
+  const stop = Promise.withResolvers<number>()
+  const { openServer } = await import('./server.ts')
+  const server = await openServer({
+    config,
+    ports,
+    onFatal(error) {
+      log.fatal(error, 'nothing durable can be promised any more')
+      process.exit(70)
+    },
+  }).catch((error: unknown) => {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+    process.exit(1)
+  })
+  log.info({ url: server.url, database: config.databaseUrl.replace(/:[^:@/]*@/, ':***@') }, 'Hungryserv is listening')
+  if (server.firstAccounts) {
+    const { owner, administrator } = server.firstAccounts
+    // Once, and to the terminal: a log is kept and read by others.
+    process.stdout.write(`
+Hungryserv has made your homeserver. These passwords are shown only now:
+
+  you             ${owner.userId}   ${owner.password}
+  administrator   ${administrator.userId}   ${administrator.password}
+
+Log in with any Matrix client: homeserver ${config.publicUrl ?? server.url}, your user name and password.
+GraphiQL: ${server.url}/graphql   Bridges: npm start -- bridge help
+
+`)
+  }
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.once(signal, () => {
+      log.info({ signal }, 'stopping')
+      stop.resolve(0)
+    })
+  }
+  const code = await stop.promise
+  await server[Symbol.asyncDispose]()
+  process.exit(code)
+}
+
+function settings(): ReturnType<typeof readConfig> {
+  try {
+    return readConfig(process.env)
+  } catch (error) {
+    process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+    process.exit(1)
+  }
+}
