@@ -88,13 +88,17 @@ export function createApp(options: AppOptions): App {
   }
 
   let closing = false
+  let underWay = 0
   fastify.addHook('preClose', async () => {
     closing = true
+    drain(fastify, () => underWay === 0, host.ports)
   })
   fastify.addHook('onRequest', (request, reply, done) => {
     // "OPTIONS must not run endpoint logic or auth."
     if (request.method === 'OPTIONS') return reply.headers(preflightHeaders).code(204).send()
     reply.headers(corsHeaders)
+    underWay++
+    reply.raw.once('close', () => underWay--)
     if (closing) {
       reply.header('connection', 'close')
       return done(unavailable('This homeserver is closing') as Error as never)
@@ -138,6 +142,20 @@ export function createApp(options: AppOptions): App {
     setImmediate(warmNext)
   })
   return { fastify, runtime, upgrades, door: doorOf(runtime) }
+}
+
+/** Requests that take longer than this to end are cut off when the server stops. */
+const drainMs = 10_000
+
+/** Node waits for connections that never sent a request, which browsers hold ready: they are closed as soon as nothing is under way. */
+function drain(fastify: FastifyInstance, isIdle: () => boolean, ports: Host['ports']): void {
+  const deadline = ports.now() + drainMs
+  const look = () => {
+    if (isIdle() || ports.now() >= deadline) fastify.server.closeAllConnections()
+    cancel = ports.timer(20, look)
+  }
+  let cancel = ports.timer(0, look)
+  fastify.server.once('close', () => cancel())
 }
 
 /** Without the query, which may hold a token. */

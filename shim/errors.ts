@@ -40,6 +40,7 @@ function fromFramework(error: unknown): MatrixError | null {
   if (!(error instanceof Error) || !('statusCode' in error) || !('code' in error) || !String(error.code).startsWith('FST_')) return null
   if (error.statusCode === 413) return new MatrixError('M_TOO_LARGE', 'The request body is too large')
   if (error.code === 'FST_ERR_BAD_URL') return new MatrixError('M_INVALID_PARAM', 'The path is not valid percent-encoded UTF-8')
+  if (error.statusCode === 414) return new MatrixError('M_INVALID_PARAM', 'A part of the path is too long')
   if (error.statusCode === 400) return new MatrixError('M_NOT_JSON', 'The request body was cut off')
   return null
 }

@@ -2,8 +2,11 @@
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import { createApp } from '../shim/app.ts'
+import { appserviceSinks } from '../shim/outbound/appservices.ts'
+import { Outbound } from '../shim/outbound/http.ts'
 import { allEndpoints } from '../shim/table.ts'
 import { commandLineFile } from './commands.ts'
+import { appserviceAlive, appserviceChanged, startDeliveries } from './appservices/delivery.ts'
 import type { Config } from './config.ts'
 import { schema } from './graphql/schema.ts'
 import { InstanceHost } from './instances/host.ts'
@@ -39,7 +42,17 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
     onFatal: onFatal ?? ((error) => ports.log.fatal(error, 'the disk did not keep its word')),
     ...(faults ? { faults } : {}),
   })
-  const host = new InstanceHost({ config, ports, shards: [shard], services: { start: () => undefined, upward: { appserviceChanged: () => undefined, appserviceAlive: () => undefined, jobAdded: () => undefined } } })
+  const outbound = new Outbound()
+  const sinks = appserviceSinks(outbound, { networks: config.appserviceNetworks })
+  const host = new InstanceHost({
+    config,
+    ports,
+    shards: [shard],
+    services: {
+      start: (instance) => startDeliveries(instance, sinks),
+      upward: { appserviceChanged, appserviceAlive, jobAdded: () => undefined },
+    },
+  })
   try {
     const firstAccounts = await firstStart(host)
     const { fastify } = createApp({ host, schema, endpoints: allEndpoints })
@@ -56,6 +69,7 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
         for (const instance of host.openInstances()) instance.close()
         await fastify.close()
         await host[Symbol.asyncDispose]()
+        await outbound[Symbol.asyncDispose]()
       },
     }
   } catch (error) {

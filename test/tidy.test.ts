@@ -41,8 +41,9 @@ const allowed: Record<string, readonly string[]> = {
   'src/jobs': inSrc(['stream', 'storage']),
   'src/graphql': inSrc(['stream', ...Object.keys(domains)]),
   'src/dashboard': [],
-  'src/server': [...base, ...inSrc(['graphql', 'instances', 'appservices', 'push', 'media', 'config']), 'shim'],
-  'src/main': inSrc(['server', 'config']),
+  'src/server': [...base, ...inSrc(['graphql', 'instances', 'appservices', 'push', 'media', 'config', 'commands']), 'shim'],
+  'src/main': inSrc(['server', 'config', 'commands']),
+  'src/commands': inSrc(['config']),
   'src/errors': [],
   'src/ids': [],
   'src/ports': [],
@@ -124,7 +125,7 @@ test('time, chance, settings, the terminal and the network are asked for in one 
     [/\bMath\.random\(|\b(randomBytes|randomUUID|randomInt|getRandomValues)\b/, ['src/ports.ts']],
     [/\bprocess\.env\b/, ['src/main.ts']],
     [/\bprocess\.(stdout|stderr|argv|on|exit)\b/, ['src/main.ts', 'src/launch.mjs']],
-    [/(?<![.\w])fetch\(/, ['src/main.ts', 'shim/outbound/http.ts']],
+    [/(?<![.\w])fetch\(/, ['src/commands.ts', 'shim/outbound/http.ts']],
     // The launcher imports what it starts, so this is false there.
     [/\bimport\.meta\.main\b/, []],
   ]

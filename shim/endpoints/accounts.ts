@@ -1,5 +1,71 @@
-/** https://spec.matrix.org/v1.19/client-server-api/#account-management */
+/** https://spec.matrix.org/v1.19/client-server-api/#account-registration and #account-management */
+import { Type } from 'typebox'
 import { endpoint, graphql } from '../endpoint.ts'
+import { ownerOf, sessionAnswer } from '../session-answer.ts'
+import { AnyObject } from '../shape.ts'
+
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register */
+export const register = endpoint({
+  method: 'POST',
+  path: '/_matrix/client/v3/register',
+  auth: 'accessTokenOptional',
+  rateLimited: 'login',
+  query: Type.Object({ kind: Type.Optional(Type.String()) }),
+  body: Type.Object({
+    type: Type.Optional(Type.String()),
+    username: Type.Optional(Type.String()),
+    password: Type.Optional(Type.String()),
+    device_id: Type.Optional(Type.String()),
+    initial_device_display_name: Type.Optional(Type.String()),
+    inhibit_login: Type.Optional(Type.Boolean()),
+    refresh_token: Type.Optional(Type.Boolean()),
+    auth: Type.Optional(AnyObject),
+  }),
+  owner: ({ body }) => ownerOf(body.username),
+  operation: graphql(`
+    mutation Register($input: RegisterInput!) {
+      register(input: $input) { userId session { accessToken deviceId refreshToken expiresInMs } }
+    }
+  `),
+  variables: ({ query, body }) => ({
+    input: {
+      type: body.type ?? null,
+      kind: query.kind ?? null,
+      username: body.username ?? null,
+      password: body.password ?? null,
+      deviceId: body.device_id ?? null,
+      initialDeviceDisplayName: body.initial_device_display_name ?? null,
+      inhibitLogin: body.inhibit_login ?? null,
+      refreshToken: body.refresh_token ?? null,
+      auth: body.auth ?? null,
+    },
+  }),
+  response: ({ register: { userId, session } }) => ({ user_id: userId, ...(session ? sessionAnswer(session) : {}) }),
+})
+
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3registeravailable */
+export const checkUsernameAvailability = endpoint({
+  method: 'GET',
+  path: '/_matrix/client/v3/register/available',
+  auth: 'none',
+  rateLimited: true,
+  query: Type.Object({ username: Type.String() }),
+  operation: graphql(`query UsernameAvailable($username: String!) { usernameAvailable(username: $username) }`),
+  variables: ({ query }) => ({ username: query.username }),
+  response: ({ usernameAvailable }) => ({ available: usernameAvailable }),
+})
+
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1registermloginregistration_tokenvalidity */
+export const registrationTokenValidity = endpoint({
+  method: 'GET',
+  path: '/_matrix/client/v1/register/m.login.registration_token/validity',
+  auth: 'none',
+  rateLimited: 'login',
+  query: Type.Object({ token: Type.String() }),
+  operation: graphql(`query RegistrationTokenValid($token: String!) { registrationTokenValid(token: $token) }`),
+  variables: ({ query }) => ({ token: query.token }),
+  response: ({ registrationTokenValid }) => ({ valid: registrationTokenValid }),
+})
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3accountwhoami */
 export const getTokenOwner = endpoint({

@@ -6,7 +6,7 @@ import { endpoint, type EndpointRequest, graphql } from '../endpoint.ts'
 /** `{user}` is the localpart of whose homeserver it is. */
 const path = '/_matrix/asmux/mxauth/appservice/{user}/{bridge}'
 
-function bridgeOf({ params, context }: EndpointRequest<{ readonly user: string; readonly bridge: string }>): string {
+function bridgeOf({ params, context }: Pick<EndpointRequest<{ readonly user: string; readonly bridge: string }>, 'params' | 'context'>): string {
   if (!context.instance.ownerId.startsWith(`@${params.user}:`)) throw forbidden(`The bridges of ${params.user} are not at this homeserver`)
   return params.bridge
 }

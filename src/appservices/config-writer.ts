@@ -11,8 +11,8 @@ export interface BridgeConfigOptions {
   /** where the bridge reaches this homeserver, without a slash at the end */
   readonly homeserverUrl: string
   /** the connector's own section */
-  readonly network?: JsonObject | null
-  readonly commandPrefix?: string | null
+  readonly network?: JsonObject | null | undefined
+  readonly commandPrefix?: string | null | undefined
   /** display name and avatar (mxc://…) of the bot; left out, the bridge's own */
   readonly bot?: { readonly displayname?: string; readonly avatar?: string } | null
 }

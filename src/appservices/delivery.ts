@@ -2,6 +2,7 @@
  * Delivery to the bridges of an open instance: a loop per appservice, a consumer of the log. One transaction at a time, in order, at least
  * once. It holds nothing that matters: cursor, interest and the frozen transaction are rows.
  */
+import { typingIn } from '../rooms/typing.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { AppserviceRow } from '../storage/tables.ts'
 import type { Entry } from '../stream/bus.ts'
@@ -21,27 +22,27 @@ export interface DeliveryState {
 interface Deliveries {
   sinks: Sinks | null
   readonly loops: Map<number, Delivery>
-  typingIn: (room: number) => readonly string[]
 }
 
-const deliveriesOf = local<Deliveries>(() => ({ sinks: null, loops: new Map(), typingIn: () => [] }))
+const deliveriesOf = local<Deliveries>(() => ({ sinks: null, loops: new Map() }))
 
-/** Begins all deliveries of an instance that was opened; they end when it closes. `typingIn`: the ids of who is typing in a room. */
-export async function startDeliveries(instance: Instance, sinks: Sinks, typingIn: (room: number) => readonly string[]): Promise<void> {
-  const deliveries = deliveriesOf(instance)
-  deliveries.sinks = sinks
-  deliveries.typingIn = typingIn
-  for (const { key } of await instance.storage.find('appservice', { where: {} })) appserviceChanged(instance, key)
+/** Begins all deliveries of an instance that was opened; they end when it closes. */
+export function startDeliveries(instance: Instance, sinks: Sinks): void {
+  deliveriesOf(instance).sinks = sinks
+  instance.storage.find('appservice', { where: {} }).then(
+    (rows) => rows.forEach(({ key }) => appserviceChanged(instance, key)),
+    (error: unknown) => instance.ports.log.error({ err: error }, 'deliveries could not begin'),
+  )
 }
 
 /** An appservice was made, changed or removed. Nothing happens while deliveries rest because the instance is suspended. */
 export function appserviceChanged(instance: Instance, appservice: number): void {
-  const { sinks, loops, typingIn } = deliveriesOf(instance)
+  const { sinks, loops } = deliveriesOf(instance)
   if (!sinks || instance.closed.aborted) return
   const loop = loops.get(appservice)
   if (loop) loop.changed()
   else {
-    const delivery = new Delivery(instance, appservice, sinks, typingIn)
+    const delivery = new Delivery(instance, appservice, sinks)
     loops.set(appservice, delivery)
     void delivery.run().finally(() => loops.delete(appservice))
   }
@@ -70,17 +71,15 @@ class Delivery {
   private readonly instance: Instance
   private readonly key: number
   private readonly sinks: Sinks
-  private readonly typingIn: (room: number) => readonly string[]
   /** rooms whose typing may differ from what the bridge was told */
   private readonly typingRooms = new Set<number>()
   private readonly toldTyping = new Map<number, string>()
   private attempt = new AbortController()
 
-  constructor(instance: Instance, key: number, sinks: Sinks, typingIn: (room: number) => readonly string[]) {
+  constructor(instance: Instance, key: number, sinks: Sinks) {
     this.instance = instance
     this.key = key
     this.sinks = sinks
-    this.typingIn = typingIn
     this.patience = new Patience(instance.ports)
   }
 
@@ -173,7 +172,7 @@ class Delivery {
     this.typingRooms.clear()
     if ((JSON.parse(row.registration) as JsonObject)['receive_ephemeral'] !== true) return []
     return rooms.flatMap((room) => {
-      const userIds = this.typingIn(room)
+      const userIds = typingIn(this.instance, room)
       const text = userIds.join()
       if ((this.toldTyping.get(room) ?? '') === text) return []
       if (text === '') this.toldTyping.delete(room)

@@ -23,15 +23,21 @@ export async function registerBridge(instance: Instance, actor: Actor, given: Gi
   checkToken('as_token', given.asToken)
   checkToken('hs_token', given.hsToken)
   const url = given.url ? checkUrl(instance, given.url, by) : given.url
+  const tokens = newTokens(instance)
   const row = await command(instance, (decision) => {
     const standing = decision.find('appservice', { id: given.id })
-    return standing ? changeAppservice(decision, standing, given, url, by) : makeAppservice(decision, given, url ?? null, by)
+    return standing ? changeAppservice(decision, standing, given, url, by) : makeAppservice(decision, { ...tokens, ...given }, url ?? null, by)
   })
   await adoptGhosts(instance, row.key)
   return row
 }
 
-function makeAppservice(decision: Decision, given: GivenRegistration, url: string | null, by: AppserviceRow['setBy']): AppserviceRow {
+/** Made before the decision, which looks them up and so must find the same ones when it starts over. */
+function newTokens(instance: Instance): { asToken: string; hsToken: string } {
+  return { asToken: newSecret(instance.ports), hsToken: newSecret(instance.ports) }
+}
+
+function makeAppservice(decision: Decision, given: GivenRegistration & ReturnType<typeof newTokens>, url: string | null, by: AppserviceRow['setBy']): AppserviceRow {
   const { instance } = decision
   const content = storedContent({}, { ...usualRegistration(instance, given.id), ...given })
   const key = decision.takePosition()
@@ -40,8 +46,8 @@ function makeAppservice(decision: Decision, given: GivenRegistration, url: strin
     instance: instance.key,
     key,
     id: given.id,
-    asToken: given.asToken ?? newSecret(instance.ports),
-    hsToken: given.hsToken ?? newSecret(instance.ports),
+    asToken: given.asToken,
+    hsToken: given.hsToken,
     url,
     bot: bot.key,
     registration: JSON.stringify(content),
@@ -147,8 +153,9 @@ export function setBridgePaused(instance: Instance, actor: Actor, id: string, pa
 
 /** New as_token and hs_token; the old as_token ends at once. */
 export function rotateBridgeTokens(instance: Instance, actor: Actor, id: string): Promise<AppserviceRow> {
+  const tokens = newTokens(instance)
   return change(instance, actor, id, (row, decision) => {
-    const next = { ...row, asToken: newSecret(instance.ports), hsToken: newSecret(instance.ports) }
+    const next = { ...row, ...tokens }
     removeSecret(decision, hashSecret(row.asToken))
     putAsToken(decision, next)
     return next

@@ -2,8 +2,15 @@
 import { GraphQLSchema } from 'graphql'
 import { builder } from './builder.ts'
 import { guard } from './guard.ts'
+import './types/appservices.ts'
+import './types/account-data.ts'
+import './types/accounts.ts'
+import './types/capabilities.ts'
+import './types/media.ts'
+import './types/push-rules.ts'
 import './types/server.ts'
 import './types/sync.ts'
+import './types/users.ts'
 
 export const schema = guard(withoutEmptyRoots(builder.toSchema()))
 

@@ -9,7 +9,7 @@ import type { RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { actingUser, ensureUser } from '../users/users.ts'
+import { actingUser, ensureUser, findUser } from '../users/users.ts'
 import { appendEvent, type Draft } from './append.ts'
 import { putAlias } from './directory.ts'
 import { changeMembership } from './membership.ts'
@@ -121,6 +121,7 @@ function members(decision: Decision, actor: Actor, creator: UserRow, args: Creat
     if (fromBridge && (args.autoJoinInvites || userId === decision.instance.ownerId)) joined.add(userId)
     else invited.add(userId)
   }
+  decision.all([...joined, ...invited].map((userId) => () => findUser(decision, userId)))
   for (const userId of [...joined, ...invited]) ensureUser(decision, userId, actor.appservice)
   return { invited: [...invited], joined: [...joined] }
 }

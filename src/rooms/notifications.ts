@@ -32,7 +32,7 @@ export function notifyUsers(decision: Decision, core: RoomCore, row: EventRow, e
 
 /** How many unread marks a user has in a room: so that reading where nothing is unread costs nothing. */
 function unreadIn(decision: Decision, user: number, room: number): number {
-  return decision.need(unreadKey(user, room), () => decision.instance.storage.count('notification', { user, room }))
+  return decision.needIn(room, unreadKey(user, room), () => decision.instance.storage.count('notification', { user, room }), 0)
 }
 
 function setUnread(decision: Decision, user: number, room: number, count: number): void {

@@ -6,6 +6,7 @@ import type { EventRow, RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { registrations } from '../users/registrations.ts'
 import { actingUser } from '../users/users.ts'
 import { clearUnread } from './notifications.ts'
 import { checkPuppet } from './puppets.ts'
@@ -116,8 +117,13 @@ function putReceipt(decision: Decision, actor: Actor, core: RoomCore, user: User
 function announce(decision: Decision, core: RoomCore, user: UserRow, type: ReceiptType): void {
   const hidden = type === 'm.read.private'
   const users = hidden ? (user.syncs ? [user] : []) : joinedSyncers(decision, core.key)
-  const appservices = [...core.appservices].filter(([key, members]) => members > 0 && (!hidden || key === user.appservice))
-  decision.announce('receipt', { rooms: [core.key], users: users.map(({ key }) => key), appservices: appservices.map(([key]) => key) })
+  const appservices = registrations(decision).filter(
+    ({ key, receiveEphemeral }) => receiveEphemeral && (core.appservices.get(key) ?? 0) > 0 && (!hidden || key === user.appservice),
+  )
+  for (const { key } of appservices) {
+    decision.write('interest', { instance: decision.instance.key, appservice: key, position: decision.changes.position, room: core.key })
+  }
+  decision.announce('receipt', { rooms: [core.key], users: users.map(({ key }) => key), appservices: appservices.map(({ key }) => key) })
 }
 
 function eventOf(decision: Decision, room: Pick<RoomRow, 'key'>, receipt: Receipt): EventRow {

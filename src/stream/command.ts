@@ -44,16 +44,34 @@ export class Decision {
   /** The row with this primary key, or null. */
   get<T extends TableName>(table: T, key: Omit<KeyOf<T>, 'instance'>): Rows[T] | null {
     const full = { ...key, instance: this.instance.key } as unknown as KeyOf<T>
-    return this.need(`${table}\0${keyText(table, full)}`, () => this.instance.storage.first(table, key as unknown as Where<T>))
+    if (this.isUnborn(key)) return (this.instance.memory.peek(`${table}\0${keyText(table, full)}`)?.value as Rows[T] | undefined) ?? null
+    return this.need(`${table}\0${keyText(table, full)}`, () => this.instance.storage.first(table, keyWhere(table, key)))
   }
 
   /** The row of a unique index, or null. `columns` are those of the index but `instance`, in its order. */
   find<T extends TableName>(table: T, by: Where<T>): Rows[T] | null {
     const values = by as Readonly<Record<string, unknown>>
+    if (this.isUnborn(values)) return (this.instance.memory.peek(indexKey(table, Object.keys(values), values))?.value as Rows[T] | undefined) ?? null
     const key = this.need<KeyOf<T> | null>(indexKey(table, Object.keys(values), values), async () => {
       return this.instance.storage.first(table, by) as Promise<KeyOf<T> | null>
     })
     return key && this.get(table, key)
+  }
+
+  /**
+   * Looks up several things and, when some are missing, loads them together: the decision starts over once and not once for each.
+   */
+  all(lookUps: Iterable<() => unknown>): void {
+    const loads: Promise<unknown>[] = []
+    for (const lookUp of lookUps) {
+      try {
+        lookUp()
+      } catch (error) {
+        if (!(error instanceof Missing)) throw error
+        loads.push(error.load)
+      }
+    }
+    if (loads.length > 0) throw new Missing(Promise.all(loads))
   }
 
   put<T extends TableName>(table: T, row: Rows[T]): void {
@@ -76,6 +94,15 @@ export class Decision {
   /** What a removal by range removes must not be read with get(). */
   removeRange<K extends RangeKind>(range: K, args: RangeRemovals[K]): void {
     this.changes.removeRange(range, args)
+  }
+
+  /** A derived value of a room under a name of its own; `empty` for a room that is just being made. */
+  needIn<T>(room: number, key: string, load: () => Promise<T>, empty: T): T {
+    if (this.isUnborn({ room })) {
+      const cell = this.instance.memory.peek(key)
+      return cell ? (cell.value as T) : empty
+    }
+    return this.need(key, load)
   }
 
   /** A derived value under a name of its own, such as a room's core. Values are never changed in place. */
@@ -134,11 +161,28 @@ export class Decision {
     })
   }
 
+  /**
+   * Keys of rooms and users are the positions at which they were made. What belongs to one that is not published yet is in memory, pinned,
+   * or nowhere: no need to look.
+   */
+  isUnborn(key: object): boolean {
+    const { room, user } = key as { room?: unknown; user?: unknown }
+    const { published } = this.instance.bus
+    return (typeof room === 'number' && room > published) || (typeof user === 'number' && user > published)
+  }
+
   private setIndexes(table: TableName, row: Readonly<Record<string, unknown>>, key: unknown): void {
     for (const columns of tables[table].unique) {
       if ((columns as readonly string[]).includes('instance')) this.set(indexKey(table, columns.slice(1), row), key)
     }
   }
+}
+
+/** The primary key's columns of it, as a condition. */
+function keyWhere<T extends TableName>(table: T, key: object): Where<T> {
+  const where: Record<string, unknown> = {}
+  for (const column of tables[table].key) if (column !== 'instance') where[column] = (key as Readonly<Record<string, unknown>>)[column]
+  return where as Where<T>
 }
 
 function indexKey(table: TableName, columns: readonly string[], values: Readonly<Record<string, unknown>>): string {
@@ -178,16 +222,13 @@ export async function command<T>(instance: Instance, decide: (decision: Decision
   throw new Error('a decision never found all it needs in memory')
 }
 
-/** Loads several things at once before a decision: `reads` are run until none of them is missing. */
+/** Loads what these reads need, all at once, before a decision that needs much. */
 export async function prefetch(instance: Instance, reads: readonly ((decision: Decision) => unknown)[]): Promise<void> {
-  const loads: Promise<unknown>[] = []
-  for (const read of reads) {
-    try {
-      read(new Decision(instance))
-    } catch (error) {
-      if (!(error instanceof Missing)) throw error
-      loads.push(error.load)
-    }
+  const decision = new Decision(instance)
+  try {
+    decision.all(reads.map((read) => () => read(decision)))
+  } catch (error) {
+    if (!(error instanceof Missing)) throw error
+    await error.load
   }
-  await Promise.all(loads)
 }

@@ -6,6 +6,8 @@
 export interface Cell {
   value: unknown
   touched: number
+  /** looked up since the last eviction came by */
+  used: boolean
 }
 
 /** Thrown by a lookup that is not in memory: the command awaits it and decides again from the start. */
@@ -42,9 +44,7 @@ export class Memory {
   need<T>(key: string, load: () => Promise<T>): T {
     const cell = this.cells.get(key)
     if (cell) {
-      // Re-inserting keeps the map in the order of use.
-      this.cells.delete(key)
-      this.cells.set(key, cell)
+      cell.used = true
       return cell.value as T
     }
     let promise = this.loading.get(key)
@@ -54,7 +54,7 @@ export class Memory {
           // A write that came meanwhile is newer than what was read.
           if (this.loading.get(key) === promise) {
             this.loading.delete(key)
-            if (!this.cells.has(key)) this.cells.set(key, { value, touched: 0 })
+            if (!this.cells.has(key)) this.cells.set(key, { value, touched: 0, used: true })
           }
         },
         (error: unknown) => {
@@ -69,8 +69,7 @@ export class Memory {
 
   set(key: string, value: unknown, touched: number): void {
     this.loading.delete(key)
-    this.cells.delete(key)
-    this.cells.set(key, { value, touched })
+    this.cells.set(key, { value, touched, used: true })
   }
 
   /** Puts back what was there before a decision that did not come to pass. */
@@ -79,14 +78,21 @@ export class Memory {
     else this.cells.delete(key)
   }
 
-  /** Called between decisions only: what a decision looked up must not vanish under it. */
+  /**
+   * Called between decisions only: what a decision looked up must not vanish under it. What was used since the last time gets a second
+   * chance at the end of the line; keeping the exact order of use would cost more than it brings.
+   */
   evict(): void {
     if (this.cells.size <= mostCells) return
     const published = this.published()
-    let tries = 2_000
+    let tries = mostCells / 4
     for (const [key, cell] of this.cells) {
       if (this.cells.size <= mostCells * 0.9 || tries-- === 0) break
-      if (cell.touched <= published) this.cells.delete(key)
+      if (cell.used || cell.touched > published) {
+        cell.used = false
+        this.cells.delete(key)
+        this.cells.set(key, cell)
+      } else this.cells.delete(key)
     }
   }
 }

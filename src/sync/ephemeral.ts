@@ -1,5 +1,5 @@
 /** Receipts and typing as sync shows them. */
-import { typingChangedAt, typingIn } from '../rooms/typing.ts'
+import { typingSince } from '../rooms/typing.ts'
 import type { ReceiptRow, RoomRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 
@@ -20,9 +20,6 @@ export function receiptEvent(receipts: readonly ReceiptRow[], userIds: ReadonlyM
 
 /** The list of who types when it changed in (since, until]; from the beginning only when somebody does. */
 export function typingEvents(instance: Instance, room: RoomRow, since: number | null, self: string, until: number): string[] {
-  const changedAt = typingChangedAt(instance, room.key)
-  const userIds = typingIn(instance, room.key)
-  // A change behind `until` comes with the next read.
-  if (changedAt > until || (since === null ? userIds.length === 0 : changedAt <= since)) return []
-  return [JSON.stringify({ type: 'm.typing', content: { user_ids: userIds.filter((userId) => userId !== self) } })]
+  const userIds = typingSince(instance, room.key, since, until)
+  return userIds === null ? [] : [JSON.stringify({ type: 'm.typing', content: { user_ids: userIds.filter((userId) => userId !== self) } })]
 }

@@ -16,20 +16,22 @@ export interface LoginRequest extends NewSession {
   /** one of loginFlows() */
   readonly type: string
   /** localpart or full user id */
-  readonly user?: string | null
-  readonly password?: string | null
-  readonly token?: string | null
+  readonly user?: string | null | undefined
+  readonly password?: string | null | undefined
+  readonly token?: string | null | undefined
+}
+
+export interface LoginFlow {
+  readonly type: string
+  /** a session can make tokens for it */
+  readonly getLoginToken: boolean
 }
 
 /** The login types that work here. */
-export function loginFlows(instance: Instance): JsonObject[] {
-  const { jwtSecret } = instance.config
-  return [
-    { type: 'm.login.password' },
-    { type: 'm.login.application_service' },
-    { type: 'm.login.token', get_login_token: true },
-    ...(jwtSecret === null ? [] : [{ type: jwtType }]),
-  ]
+export function loginFlows(instance: Instance): LoginFlow[] {
+  const types = ['m.login.password', 'm.login.application_service', 'm.login.token']
+  if (instance.config.jwtSecret !== null) types.push(jwtType)
+  return types.map((type) => ({ type, getLoginToken: type === 'm.login.token' }))
 }
 
 /**

@@ -12,13 +12,13 @@ import type { NewSession, Session } from './sessions.ts'
 
 export interface RegisterRequest extends NewSession {
   /** `m.login.application_service` for ghosts */
-  readonly type?: string | null
+  readonly type?: string | null | undefined
   /** `guest` is refused */
-  readonly kind?: string | null
-  readonly username?: string | null
-  readonly password?: string | null
-  readonly inhibitLogin?: boolean | null
-  readonly auth?: JsonObject | null
+  readonly kind?: string | null | undefined
+  readonly username?: string | null | undefined
+  readonly password?: string | null | undefined
+  readonly inhibitLogin?: boolean | null | undefined
+  readonly auth?: JsonObject | null | undefined
 }
 
 export interface Registered {
@@ -66,12 +66,14 @@ async function registerWithFlow(instance: Instance, given: RegisterRequest, stag
     auth: auth ?? null,
     body: first,
   })
-  const request = { ...body, ...withoutNulls(first) }
-  if (!request.password) throw new MatrixError('M_MISSING_PARAM', 'Missing password')
+  const { username, password, inhibitLogin, ...session } = { ...body, ...withoutNulls(first) }
+  if (!password) throw new MatrixError('M_MISSING_PARAM', 'Missing password')
   const token = stages.get('m.login.registration_token')?.['token']
   return registerPerson(instance, {
-    ...request,
-    inhibitLogin: request.inhibitLogin === true,
+    ...session,
+    username: username ?? null,
+    password,
+    inhibitLogin: inhibitLogin === true,
     registrationToken: typeof token === 'string' ? token : null,
   })
 }

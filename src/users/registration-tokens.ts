@@ -7,11 +7,11 @@ import type { Actor } from './actor.ts'
 
 export interface NewRegistrationToken {
   /** made up when absent */
-  readonly token?: string | null
+  readonly token?: string | null | undefined
   /** null: any number of times */
-  readonly usesAllowed?: number | null
+  readonly usesAllowed?: number | null | undefined
   /** milliseconds since the epoch; null: never */
-  readonly expiresAt?: number | null
+  readonly expiresAt?: number | null | undefined
 }
 
 /** By an administrator. Errors: M_FORBIDDEN, M_INVALID_PARAM for a token that exists or looks wrong. */

@@ -2,6 +2,7 @@
 import { MatrixError, forbidden, notFound } from '../errors.ts'
 import { hashSecret, newAccessToken, newDeviceId, newSecret } from '../ids.ts'
 import { checkIdentifier } from '../rules/event-limits.ts'
+import type { Shard } from '../storage/storage.ts'
 import type { DeviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -23,8 +24,8 @@ export interface Session {
 }
 
 export interface NewSession {
-  readonly deviceId?: string | null
-  readonly displayName?: string | null
+  readonly deviceId?: string | null | undefined
+  readonly displayName?: string | null | undefined
   readonly withRefreshToken?: boolean
   readonly ip?: string | null
 }
@@ -133,6 +134,17 @@ export async function logoutAll(instance: Instance, actor: Actor): Promise<boole
     for (const device of devicesOf(decision, requireUser(actor))) removeDevice(decision, device)
   })
   return true
+}
+
+/** The name of the instance that gave a token of its own: some come without saying where. Null when no shard knows it. */
+export async function instanceOfSecret(shards: readonly Shard[], secret: string): Promise<string | null> {
+  const hash = hashSecret(secret)
+  for (const shard of shards) {
+    const [found] = await shard.lookup('secret', { where: { hash }, limit: 1 })
+    const [instance] = found ? await shard.lookup('instance', { where: { key: found.instance }, limit: 1 }) : []
+    if (instance?.name) return instance.name
+  }
+  return null
 }
 
 /** All devices of a user. At most 100, so they are held as one list. */

@@ -5,6 +5,7 @@
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { chmodSync, chownSync, cpSync, existsSync, globSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createRequire } from 'node:module'
+import type { Socket } from 'node:net'
 import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -47,6 +48,8 @@ export async function startPostgres({ durable = false } = {}): Promise<TestPostg
     rmSync(folder, { recursive: true, force: true })
   }
   process.once('exit', clean)
+  // A signal alone would end us without a word to the server.
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) if (process.listenerCount(signal) === 0) process.once(signal, () => process.exit(1))
   try {
     chmodSync(folder, 0o755)
     if (user) chownSync(folder, user.uid, user.gid)
@@ -66,6 +69,9 @@ export async function startPostgres({ durable = false } = {}): Promise<TestPostg
       })
       let output = ''
       child.stderr?.setEncoding('utf8').on('data', (text: string) => (output = (output + text).slice(-5_000)))
+      // It must not keep the test's process alive: it is ended when that ends.
+      child.unref()
+      ;(child.stderr as unknown as Socket | null)?.unref()
       server = child
       for (let tries = 0; !(await answers(admin)); tries++) {
         if (child.exitCode !== null || tries > 300) throw new Error(`PostgreSQL did not start: ${output}`)
@@ -173,7 +179,10 @@ async function query(url: string, sql: string | null, must = false): Promise<boo
 function childrenOf(pid: number | undefined): number[] {
   if (pid === undefined) return []
   try {
-    return execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' }).trim().split(/\s+/).map(Number)
+    return execFileSync('ps', ['-o', 'pid=', '--ppid', String(pid)], { encoding: 'utf8' })
+      .trim()
+      .split(/\s+/)
+      .map(Number)
   } catch {
     return []
   }

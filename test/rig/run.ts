@@ -3,7 +3,7 @@
  * of all tests alone on a line. Other arguments choose files by a piece of their name: `npm test -- rooms/ sync`.
  */
 import { spawn } from 'node:child_process'
-import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -19,6 +19,8 @@ interface FileResult {
 const root = join(import.meta.dirname, '..', '..')
 const workers = 2
 const limitMs = 10 * 60_000
+/** Silence for this long, and no test ended: something keeps the process open. A longer test says how far it is. */
+const quietMs = 2 * 60_000
 /** Need Go, Python or Chromium, which npm's registry does not bring. */
 const peerFolders = ['test/interop/go/', 'test/interop/python/', 'test/interop/chromium/']
 /** Long ones start first, so that no worker is left alone with one at the end. */
@@ -30,13 +32,11 @@ const pieces = given.filter((word) => word !== 'peers')
 const failOnSkip = peers && process.env['CI'] === 'true'
 const scratch = mkdtempSync(join(tmpdir(), 'hungryserv-run-'))
 const running = new Set<number>()
-for (const signal of ['SIGINT', 'SIGTERM'] as const) {
-  process.on(signal, () => {
-    for (const pid of running) killGroup(pid)
-    rmSync(scratch, { recursive: true, force: true })
-    process.exit(1)
-  })
-}
+for (const signal of ['SIGINT', 'SIGTERM'] as const) process.on(signal, () => process.exit(1))
+process.on('exit', () => {
+  for (const pid of running) killGroup(pid)
+  rmSync(scratch, { recursive: true, force: true })
+})
 
 const files = chooseFiles()
 const record = join(root, 'dist', 'requests.jsonl')
@@ -59,7 +59,6 @@ await Promise.all(
     }
   }),
 )
-rmSync(scratch, { recursive: true, force: true })
 printParts()
 const failed = count(results, 'failed') + (files.length === 0 && pieces.length > 0 ? 1 : 0)
 if (files.length === 0) process.stdout.write(`No test file matches${pieces.map((piece) => ` "${piece}"`).join('')}.\n`)
@@ -90,15 +89,22 @@ function runFile(file: string): Promise<FileResult> {
   running.add(pid)
   for (const stream of [child.stdout, child.stderr])
     stream.setEncoding('utf8').on('data', (text: string) => (output = (output + text).slice(-20_000)))
-  let late = false
-  const limit = setTimeout(() => {
-    late = true
-    killGroup(pid)
-  }, limitMs)
+  let stopped = ''
+  let heard = ''
+  let heardAt = begun
+  const watch = setInterval(() => {
+    const now = performance.now()
+    const state = `${statSync(report, { throwIfNoEntry: false })?.size} ${output.length} ${output.slice(-100)}`
+    if (state !== heard) heardAt = now
+    heard = state
+    if (now - begun > limitMs) stopped = `did not end within ${limitMs / 60_000} minutes`
+    else if (now - heardAt > quietMs) stopped = `was silent for ${quietMs / 60_000} minutes: a test hangs, or something was left open`
+    if (stopped) killGroup(pid)
+  }, 1_000)
   return new Promise((resolve) => {
     child.on('error', (error) => (output += error.message))
     child.on('exit', (code, signal) => {
-      clearTimeout(limit)
+      clearInterval(watch)
       killGroup(pid)
       running.delete(pid)
       // Its output ends with 'close', which a process that left the group can hold up.
@@ -108,7 +114,7 @@ function runFile(file: string): Promise<FileResult> {
     const finish = (code: number | null, signal: string | null) => {
       const tests = readReport(report)
       const fail = (reason: string) => tests.push({ name: '(the file)', result: 'failed', reason })
-      if (late) fail(`did not end within ${limitMs / 60_000} minutes`)
+      if (stopped) fail(stopped)
       else if (code !== 0 && !tests.some((test) => test.result === 'failed')) fail(`ended with ${signal ?? `code ${code}`}`)
       else if (tests.length === 0) fail('has no tests')
       if (failOnSkip) for (const test of tests) if (test.result === 'skipped') test.result = 'failed'

@@ -26,15 +26,17 @@ export const root = join(import.meta.dirname, '..', '..')
 export function readSource(file: string): Source {
   const text = readFileSync(join(root, file), 'utf8')
   const { kept, code, strings } = scan(text)
-  return { file, text, lines: text.split('\n').length - 1, imports: findImports(file, kept), strings, code }
+  return { file, text, lines: text.split('\n').length - 1, imports: findImports(file, kept, strings), strings, code }
 }
 
-const statement = /(?:^|[\n;])\s*(import|export)\b(?:\s+(type)\b)?([\w\s{},*$]*?)\s*(?:\bfrom\s*)?'([^']+)'/g
-const dynamic = /\bimport\(\s*'([^']+)'\s*\)|\bnew URL\(\s*'([^']+)',\s*import\.meta\.url\s*\)|\brequire\(\s*'([^']+)'\s*\)/g
+const statement = /(?:^|[\n;])\s*(import|export)\b(?:\s+(type)\b)?([\w\s{},*$]*?)\s*(?:\bfrom\s*)?['"]([^'"]+)['"]/g
+const dynamic = /\b(?:import|require)\(\s*['"]([^'"]+)['"]\s*\)/g
 
-function findImports(file: string, kept: string): Import[] {
+function findImports(file: string, kept: string, strings: readonly string[]): Import[] {
   const found: Import[] = []
+  const specifiers = new Set<string>()
   const add = (specifier: string, typeOnly: boolean, reexport: boolean, names: string) => {
+    specifiers.add(specifier)
     const local = specifier.startsWith('.')
     const target = local ? relative(root, join(root, dirname(file), specifier)).replaceAll('\\', '/') : specifier
     if (local && !target.endsWith('.ts') && !existsSync(join(root, target))) return
@@ -46,7 +48,12 @@ function findImports(file: string, kept: string): Import[] {
     const typeOnly = type === 'type' || onlyTypes === true
     add(specifier, typeOnly, word === 'export', names)
   }
-  for (const [, imported, url, required] of kept.matchAll(dynamic)) add(imported ?? url ?? required ?? '', false, false, '')
+  for (const [, specifier = ''] of kept.matchAll(dynamic)) add(specifier, false, false, '')
+  // Any other relative path to a file of ours: a worker.
+  for (const text of strings) {
+    const worker = /^\.{1,2}\/[\w./-]+\.ts$/.test(text) && !specifiers.has(text)
+    if (worker && existsSync(join(root, dirname(file), text))) add(text, false, false, '')
+  }
   return found
 }
 

@@ -120,7 +120,8 @@ export async function openRig(place: Place): Promise<Rig> {
       return (await sendState(instance, sender, { roomId, type, stateKey, content })).eventId
     },
     async [Symbol.asyncDispose]() {
-      await host[Symbol.asyncDispose]()
+      // The place closes its shard.
+      await host.closeInstance('default')
     },
   }
 }

@@ -5,36 +5,19 @@ import { after, beforeEach, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { InjectOptions } from 'fastify'
 import { createApp } from '../../shim/app.ts'
-import { allEndpoints } from '../../shim/table.ts'
-import { type Engine, prepare } from '../../src/graphql/execute.ts'
+import type { Engine } from '../../src/graphql/execute.ts'
 import { fakeHost } from './fake-host.ts'
-import { probe, probeEndpoints, reset } from './probe.ts'
-
-const { schema } = await import('../../src/graphql/schema.ts')
+import { probe, probeEndpoints, probeSchema, reset } from './probe.ts'
 
 const bearer = (token: string) => ({ authorization: `Bearer ${token}` })
 const alice = bearer('alice-token')
 const bridge = bearer('as-token')
 
-test('every document of the table fits the schema, with both engines', () => {
-  for (const engine of ['graphql-js', 'graphql-jit'] as const) {
-    for (const each of allEndpoints) if (each.kind === 'operation') prepare(schema, each.document.source, engine).warm()
-  }
-})
-
-test('no two endpoints have the same method and path', () => {
-  const routes = allEndpoints.map(({ method, path }) => `${method} ${path.replaceAll(/\{\w+\}/g, '{}')}`)
-  assert.deepEqual(
-    routes.filter((route, index) => routes.indexOf(route) !== index),
-    [],
-  )
-})
-
 for (const engine of ['graphql-js', 'graphql-jit'] satisfies Engine[]) {
   describe(`with ${engine}`, () => {
     const host = fakeHost()
     const done: unknown[] = []
-    const { fastify } = createApp({ host, schema, engine, endpoints: [...allEndpoints, ...probeEndpoints], onDone: (one) => done.push(one) })
+    const { fastify } = createApp({ host, schema: probeSchema, engine, endpoints: probeEndpoints, onDone: (one) => done.push(one) })
     beforeEach(reset)
     after(() => fastify.close())
     const ask = async (method: InjectOptions['method'], url: string, headers: Record<string, string> = {}, payload?: string | Buffer) => {
@@ -307,7 +290,7 @@ for (const engine of ['graphql-js', 'graphql-jit'] satisfies Engine[]) {
 
 describe('over the network', () => {
   const host = fakeHost()
-  const { fastify } = createApp({ host, schema, endpoints: [...allEndpoints, ...probeEndpoints] })
+  const { fastify } = createApp({ host, schema: probeSchema, endpoints: probeEndpoints })
   let port = 0
   beforeEach(async () => {
     reset()

@@ -1,11 +1,15 @@
 /** Fields, documents and endpoints that the real schema has no use for, to try the engine with. */
 import { Type } from 'typebox'
 import { endpoint, fixedReply, handlerEndpoint, type NamedEndpoint } from '../../shim/endpoint.ts'
+import { getTokenOwner } from '../../shim/endpoints/accounts.ts'
+import { getVersions } from '../../shim/endpoints/server.ts'
 import { AnyObject, EventContent } from '../../shim/shape.ts'
 import { MatrixError } from '../../src/errors.ts'
 import { builder } from '../../src/graphql/builder.ts'
 import { requireActor } from '../../src/graphql/context.ts'
 import type { Document } from '../../src/graphql/execute.ts'
+import { guard } from '../../src/graphql/guard.ts'
+import '../../src/graphql/types/server.ts'
 
 /** What the probes did and wait for. */
 export const probe = {
@@ -228,4 +232,11 @@ const endpoints = {
   }),
 }
 
-export const probeEndpoints: readonly NamedEndpoint[] = Object.entries(endpoints).map(([name, each]) => ({ ...each, name, section: 'probe' }))
+export const probeEndpoints: readonly NamedEndpoint[] = Object.entries({ ...endpoints, getVersions, getTokenOwner }).map(([name, each]) => ({
+  ...each,
+  name,
+  section: 'probe',
+}))
+
+/** Without the domains: they have tests of their own. */
+export const probeSchema = guard(builder.toSchema())

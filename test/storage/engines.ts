@@ -20,7 +20,10 @@ export interface Place extends AsyncDisposable {
 }
 
 /** Runs the same tests on both engines; where there is no PostgreSQL to be had, says why. */
-export async function onBothEngines(name: string, define: (place: () => Promise<Place>, engine: 'sqlite' | 'postgresql') => void): Promise<void> {
+export async function onBothEngines(
+  name: string,
+  define: (place: () => Promise<Place>, engine: 'sqlite' | 'postgresql') => void,
+): Promise<void> {
   describe(`${name}, SQLite`, () => define(sqlitePlace, 'sqlite'))
   const reason = await testPostgres().then(
     () => null,
@@ -114,7 +117,14 @@ export function membership(instance: number, inRoom: number, user: number, more:
   }
 }
 
-export function notification(instance: number, user: number, inRoom: number, order: number, thread = '', highlight = 0): Rows['notification'] {
+export function notification(
+  instance: number,
+  user: number,
+  inRoom: number,
+  order: number,
+  thread = '',
+  highlight = 0,
+): Rows['notification'] {
   return { instance, user, room: inRoom, order, thread, highlight }
 }
 

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
-import { ChangeSet } from '../../src/storage/change-set.ts'
+import type { ChangeSet } from '../../src/storage/change-set.ts'
 import { check, fold, type TableChanges } from '../../src/storage/fold.ts'
 import { tables } from '../../src/storage/tables.ts'
 import { change, event, notification, onBothEngines, room } from './engines.ts'
@@ -102,7 +102,8 @@ function play(model: Model, steps: readonly Step[]): void {
 function apply(model: Model, { ranges, removed, removals, put, puts }: TableChanges): void {
   for (const { arguments: given } of ranges) {
     const { user, upTo, thread } = given as { user: number; upTo: number; thread?: string }
-    for (const [key, row] of model) if (row.user === user && row.order <= upTo && (thread === undefined || row.thread === thread)) model.delete(key)
+    for (const [key, row] of model)
+      if (row.user === user && row.order <= upTo && (thread === undefined || row.thread === thread)) model.delete(key)
   }
   for (let i = 0; i < removals; i++) model.delete(`${removed[1]?.[i]} ${removed[3]?.[i]}`)
   for (let i = 0; i < puts; i++) {

@@ -1,4 +1,5 @@
 /** What the server can do, and who is asking. */
+import { requireUser } from '../../users/users.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
 import { supportedVersions, unstableFeatures } from '../versions.ts'
@@ -42,10 +43,11 @@ builder.queryFields((t) => ({
   }),
   whoami: t.field({
     type: WhoAmI,
-    description: 'Who is asking. Errors: M_MISSING_TOKEN.',
+    description: 'Who is asking. Errors: M_MISSING_TOKEN, M_FORBIDDEN for a masqueraded user who does not exist.',
     extensions: { puppet: true },
     resolve: (_, __, context) => {
       const actor = requireActor(context)
+      requireUser(actor)
       return { userId: actor.userId, deviceId: actor.device }
     },
   }),

@@ -1,0 +1,59 @@
+/** https://spec.matrix.org/v1.19/client-server-api/#profiles */
+import { Type } from 'typebox'
+import { fieldIn } from '../../src/users/profiles.ts'
+import { endpoint, graphql } from '../endpoint.ts'
+
+const field = '/_matrix/client/v3/profile/{userId}/{keyName}'
+const unstableField = '/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'
+
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid */
+export const getUserProfile = endpoint({
+  method: 'GET',
+  path: '/_matrix/client/v3/profile/{userId}',
+  auth: 'accessTokenOptional',
+  puppet: true,
+  operation: graphql(`query Profile($userId: ID!) { profile(userId: $userId) }`),
+  variables: ({ params }) => ({ userId: params.userId }),
+  response: ({ profile }) => profile,
+})
+
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuseridkeyname */
+export const getProfileField = endpoint({
+  method: 'GET',
+  path: field,
+  aliases: [unstableField],
+  auth: 'accessTokenOptional',
+  puppet: true,
+  operation: graphql(`query ProfileField($userId: ID!, $key: String!) { profileField(userId: $userId, key: $key) }`),
+  variables: ({ params }) => ({ userId: params.userId, key: params.keyName }),
+  response: ({ profileField }, { params }) => ({ [params.keyName]: profileField }),
+})
+
+/** https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname */
+export const setProfileField = endpoint({
+  method: 'PUT',
+  path: field,
+  aliases: [unstableField],
+  auth: 'accessToken',
+  puppet: true,
+  rateLimited: true,
+  body: Type.Object({}),
+  operation: graphql(`
+    mutation SetProfileField($userId: ID, $key: String!, $value: JSON) { setProfileField(userId: $userId, key: $key, value: $value) }
+  `),
+  variables: ({ params, body }) => ({ userId: params.userId, key: params.keyName, value: fieldIn(body, params.keyName) }),
+  response: () => ({}),
+})
+
+/** https://spec.matrix.org/v1.19/client-server-api/#delete_matrixclientv3profileuseridkeyname */
+export const deleteProfileField = endpoint({
+  method: 'DELETE',
+  path: field,
+  aliases: [unstableField],
+  auth: 'accessToken',
+  puppet: true,
+  rateLimited: true,
+  operation: graphql(`mutation DeleteProfileField($userId: ID, $key: String!) { setProfileField(userId: $userId, key: $key) }`),
+  variables: ({ params }) => ({ userId: params.userId, key: params.keyName }),
+  response: () => ({}),
+})
