@@ -10,7 +10,19 @@ const inlineTypes: ReadonlySet<string> = new Set([
   ...['text/css', 'text/plain', 'text/csv', 'application/json', 'application/ld+json'],
   ...['image/jpeg', 'image/gif', 'image/png', 'image/apng', 'image/webp', 'image/avif'],
   ...['video/mp4', 'video/webm', 'video/ogg', 'video/quicktime'],
-  ...['audio/mp4', 'audio/webm', 'audio/aac', 'audio/mpeg', 'audio/ogg', 'audio/wave', 'audio/wav', 'audio/x-wav', 'audio/x-pn-wav', 'audio/flac', 'audio/x-flac'],
+  ...[
+    'audio/mp4',
+    'audio/webm',
+    'audio/aac',
+    'audio/mpeg',
+    'audio/ogg',
+    'audio/wave',
+    'audio/wav',
+    'audio/x-wav',
+    'audio/x-pn-wav',
+    'audio/flac',
+    'audio/x-flac',
+  ],
 ])
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv1mediadownloadservernamemediaid */
@@ -74,7 +86,11 @@ function matchesEtag(condition: string | undefined, etag: string): boolean {
 }
 
 /** Null: all of it, which is also the answer to several ranges at once. */
-function rangeOf(headers: IncomingMessage['headers'], etag: string, sizeBytes: number): { start: number; end: number } | 'unsatisfiable' | null {
+function rangeOf(
+  headers: IncomingMessage['headers'],
+  etag: string,
+  sizeBytes: number,
+): { start: number; end: number } | 'unsatisfiable' | null {
   const ifRange = headers['if-range']
   if (ifRange !== undefined && ifRange !== etag) return null
   const match = /^bytes=(\d*)-(\d*)$/.exec(headers.range?.trim() ?? '')

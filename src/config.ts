@@ -1,5 +1,6 @@
 /** Every setting, read and checked once at start. docs/configuration.md lists them. */
 import { homedir } from 'node:os'
+import { compileNetworks } from './rules/networks.ts'
 
 export interface Config {
   readonly host: string
@@ -60,7 +61,7 @@ export function readConfig(environment: Environment): Config {
     sqliteAutoCheckpoint: read('SQLITE_AUTO_CHECKPOINT', 'on', flag),
     graphiql: read('GRAPHIQL', 'on', flag),
     introspection: read('INTROSPECTION', 'on', flag),
-    appserviceNetworks: read('APPSERVICE_NETWORKS', '127.0.0.0/8,::1/128', (text) => text.split(',').filter(Boolean)),
+    appserviceNetworks: read('APPSERVICE_NETWORKS', '127.0.0.0/8,::1/128', networks),
   }
 }
 
@@ -100,6 +101,12 @@ function url(text: string): string | null {
   const parsed = new URL(text)
   if (!/^https?:$/.test(parsed.protocol)) throw new Error('takes an http or https address')
   return text.replace(/\/+$/, '')
+}
+
+function networks(text: string): string[] {
+  const cidrs = text.split(',').filter(Boolean)
+  compileNetworks(cidrs)
+  return cidrs
 }
 
 function legacyMedia(text: string): Config['legacyMedia'] {

@@ -1,6 +1,7 @@
 /** Builds everything from the settings and starts it. */
 import { mkdirSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
+import type { FastifyInstance } from 'fastify'
 import { createApp } from '../shim/app.ts'
 import { appserviceSinks } from '../shim/outbound/appservices.ts'
 import { Outbound } from '../shim/outbound/http.ts'
@@ -8,9 +9,12 @@ import { allEndpoints } from '../shim/table.ts'
 import { commandLineFile } from './commands.ts'
 import { appserviceAlive, appserviceChanged, startDeliveries } from './appservices/delivery.ts'
 import type { Config } from './config.ts'
+import { MatrixError } from './errors.ts'
+import { mountGraphql } from './graphql/http.ts'
 import { schema } from './graphql/schema.ts'
 import { InstanceHost } from './instances/host.ts'
 import { commandLineToken, type FirstAccounts, firstStart } from './instances/first-start.ts'
+import { Metrics } from './metrics.ts'
 import type { Ports } from './ports.ts'
 import { openShard } from './storage/shard.ts'
 import type { ShardOptions } from './storage/shard.ts'
@@ -26,13 +30,14 @@ export interface Server extends AsyncDisposable {
 export interface ServerOptions {
   readonly config: Config
   readonly ports: Ports
-  /** for the kill test */
+  /** what tests shorten, and where they let it fail */
+  readonly storage?: Pick<ShardOptions, 'lockWaitMs' | 'leaseMs'>
   readonly faults?: ShardOptions['faults']
   /** nothing durable can be promised any more: the process must end */
   readonly onFatal?: (error: Error) => void
 }
 
-export async function openServer({ config, ports, faults, onFatal }: ServerOptions): Promise<Server> {
+export async function openServer({ config, ports, storage, faults, onFatal }: ServerOptions): Promise<Server> {
   mkdirSync(config.dataDir, { recursive: true })
   const shard = await openShard({
     name: 'main',
@@ -40,6 +45,7 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
     ports,
     autoCheckpoint: config.sqliteAutoCheckpoint,
     onFatal: onFatal ?? ((error) => ports.log.fatal(error, 'the disk did not keep its word')),
+    ...storage,
     ...(faults ? { faults } : {}),
   })
   const outbound = new Outbound()
@@ -55,11 +61,15 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
   })
   try {
     const firstAccounts = await firstStart(host)
-    const { fastify } = createApp({ host, schema, endpoints: allEndpoints })
+    const metrics = new Metrics(host)
+    const app = createApp({ host, schema, endpoints: allEndpoints, onDone: (done) => metrics.observe(done) })
+    const { fastify } = app
+    mountGraphql(app, { host, schema })
+    addOperations(fastify, host, metrics)
     await fastify.listen({ host: config.host, port: config.port })
     const url = urlOf(fastify.server.address() as AddressInfo)
-    writeFileSync(commandLineFile(config), JSON.stringify({ url, token: await commandLineToken(host) }), { mode: 0o600 })
-    void host.resumeReclaiming()
+    await leaveAddress(host, url)
+    host.resumeReclaiming().catch((error: unknown) => ports.log.error({ err: error }, 'space of deleted instances was not reclaimed'))
     return {
       host,
       url,
@@ -75,6 +85,31 @@ export async function openServer({ config, ports, faults, onFatal }: ServerOptio
   } catch (error) {
     await host[Symbol.asyncDispose]()
     throw error
+  }
+}
+
+/** For those who keep it running; not under /_matrix, so that a proxy need not show them. */
+function addOperations(fastify: FastifyInstance, host: InstanceHost, metrics: Metrics): void {
+  fastify.get('/health', async () => ({ status: 'ok' }))
+  // Ready: the database takes commits, and the default instance is ours.
+  fastify.get('/ready', async () => {
+    const instance = await host.defaultInstance()
+    await instance.shard.flushed(instance.key)
+    return { status: 'ready' }
+  })
+  fastify.get('/metrics', async (_request, reply) => {
+    reply.header('content-type', metrics.registry.contentType)
+    return metrics.registry.metrics()
+  })
+}
+
+/** For the command line on this machine. Until the default instance can be had, it says itself that nobody answers. */
+async function leaveAddress(host: InstanceHost, url: string): Promise<void> {
+  try {
+    writeFileSync(commandLineFile(host.config), JSON.stringify({ url, token: await commandLineToken(host) }), { mode: 0o600 })
+  } catch (error) {
+    if (!(error instanceof MatrixError) || error.status !== 503) throw error
+    host.ports.timer(1_000, () => void leaveAddress(host, url).catch((again: unknown) => host.ports.log.error({ err: again }, 'the command line was not told')))
   }
 }
 

@@ -178,7 +178,7 @@ test('a file has 400 lines at most, or says why', () => {
 
 test('no file is dead', () => {
   const isRoot = (file: string) =>
-    /^src\/(main\.ts|launch\.mjs)$|^scripts\/|^[^/]+\.ts$|^prisma\/|\.test\.ts$|^test\/(bench|fuzz)\/main\.ts$|^test\/rig\/(run|reporter|demo)\.ts$/.test(
+    /^src\/(main\.ts|launch\.mjs)$|^scripts\/|^[^/]+\.ts$|^prisma\/|\.test\.ts$|^test\/(bench|fuzz)\/main\.ts$|^test\/rig\/(run|reporter|record|demo)\.ts$/.test(
       file,
     )
   const alive = new Set<string>()
@@ -296,6 +296,14 @@ test('dependencies are pinned exactly and no address of a registry is kept', () 
   const all = ['dependencies', 'devDependencies', 'optionalDependencies'].flatMap((kind) => Object.entries(manifest[kind] ?? {}))
   none(all.filter(([, version]) => !/^\d+\.\d+\.\d+(-[\w.]+)?$/.test(version)).map(([name, version]) => `${name}: ${version}`))
   assert.doesNotMatch(readFileSync(join(root, 'package-lock.json'), 'utf8'), /"resolved": "https?:/)
+})
+
+test('npm ci finds every package in the lock file, those for other systems too', () => {
+  type Locked = Partial<Record<'dependencies' | 'optionalDependencies', Record<string, string>>>
+  const { packages } = JSON.parse(readFileSync(join(root, 'package-lock.json'), 'utf8')) as { packages: Record<string, Locked> }
+  const locked = new Set(Object.keys(packages).map((path) => path.replace(/^.*node_modules\//, '')))
+  const named = Object.values(packages).flatMap((each) => Object.keys({ ...each.dependencies, ...each.optionalDependencies }))
+  none([...new Set(named)].filter((name) => !locked.has(name)))
 })
 
 test('nothing in the repository belongs to one machine', () => {

@@ -50,6 +50,7 @@ export const checkUsernameAvailability = endpoint({
   auth: 'none',
   rateLimited: true,
   query: Type.Object({ username: Type.String() }),
+  owner: ({ query }) => ownerOf(query.username),
   operation: graphql(`query UsernameAvailable($username: String!) { usernameAvailable(username: $username) }`),
   variables: ({ query }) => ({ username: query.username }),
   response: ({ usernameAvailable }) => ({ available: usernameAvailable }),

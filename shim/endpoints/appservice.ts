@@ -10,7 +10,7 @@ export const pingAppservice = endpoint({
   auth: 'appservice',
   waits: true,
   body: Type.Object({ transaction_id: Type.Optional(Type.String()) }),
-  operation: graphql(`mutation PingBridge($id: ID!, $transactionId: String) { pingBridge(id: $id, transactionId: $transactionId) }`),
+  operation: graphql(`mutation PingBridge($id: String!, $transactionId: String) { pingBridge(id: $id, transactionId: $transactionId) }`),
   variables: ({ params, body }) => ({ id: params.appserviceId, transactionId: body.transaction_id ?? null }),
   response: ({ pingBridge }) => ({ duration_ms: pingBridge }),
 })

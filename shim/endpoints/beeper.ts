@@ -1,12 +1,15 @@
 /** Addresses of Beeper's own that bbctl and bridge managers call. */
 import { Type } from 'typebox'
 import { forbidden } from '../../src/errors.ts'
-import { endpoint, type EndpointRequest, graphql } from '../endpoint.ts'
+import { type EndpointRequest, endpoint, graphql } from '../endpoint.ts'
 
 /** `{user}` is the localpart of whose homeserver it is. */
 const path = '/_matrix/asmux/mxauth/appservice/{user}/{bridge}'
 
-function bridgeOf({ params, context }: Pick<EndpointRequest<{ readonly user: string; readonly bridge: string }>, 'params' | 'context'>): string {
+function bridgeOf({
+  params,
+  context,
+}: Pick<EndpointRequest<{ readonly user: string; readonly bridge: string }>, 'params' | 'context'>): string {
   if (!context.instance.ownerId.startsWith(`@${params.user}:`)) throw forbidden(`The bridges of ${params.user} are not at this homeserver`)
   return params.bridge
 }
@@ -22,11 +25,18 @@ export const registerBeeperBridge = endpoint({
     self_hosted: Type.Optional(Type.Boolean()),
     receive_ephemeral: Type.Optional(Type.Boolean()),
   }),
-  operation: graphql(`mutation RegisterBeeperBridge($input: RegisterBridgeInput!) { registerBridge(input: $input) { registration } }`),
+  operation: graphql(`
+    mutation RegisterBeeperBridge($id: String!, $url: String, $registration: JsonObject) {
+      registerBridge(id: $id, url: $url, registration: $registration) { registration }
+    }
+  `),
   variables: (request) => {
-    const { address, push, receive_ephemeral: receiveEphemeral } = request.body
-    const url = push === false ? 'websocket' : address || undefined
-    return { input: { id: bridgeOf(request), ...(url === undefined ? {} : { url }), ...(receiveEphemeral === undefined ? {} : { receiveEphemeral }) } }
+    const { address, push, receive_ephemeral } = request.body
+    return {
+      id: bridgeOf(request),
+      url: push === false ? 'websocket' : (address ?? null),
+      registration: receive_ephemeral === undefined ? null : { receive_ephemeral },
+    }
   },
   response: ({ registerBridge }) => registerBridge.registration,
 })
@@ -35,7 +45,7 @@ export const getBeeperBridge = endpoint({
   method: 'GET',
   path,
   auth: 'accessToken',
-  operation: graphql(`query GetBeeperBridge($id: ID!) { bridge(id: $id) { registration } }`),
+  operation: graphql(`query GetBeeperBridge($id: String!) { bridge(id: $id) { registration } }`),
   variables: (request) => ({ id: bridgeOf(request) }),
   response: ({ bridge }) => bridge.registration,
 })
@@ -44,7 +54,7 @@ export const deleteBeeperBridge = endpoint({
   method: 'DELETE',
   path,
   auth: 'accessToken',
-  operation: graphql(`mutation DeleteBeeperBridge($id: ID!) { deleteBridge(id: $id) }`),
+  operation: graphql(`mutation DeleteBeeperBridge($id: String!) { deleteBridge(id: $id) }`),
   variables: (request) => ({ id: bridgeOf(request) }),
   response: () => ({}),
 })

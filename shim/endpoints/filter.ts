@@ -9,7 +9,9 @@ export const defineFilter = endpoint({
   auth: 'accessToken',
   rateLimited: true,
   body: AnyObject,
-  operation: graphql(`mutation CreateFilter($userId: ID, $filter: JsonObject!) { createFilter(userId: $userId, filter: $filter) { filterId } }`),
+  operation: graphql(
+    `mutation CreateFilter($userId: ID, $filter: JsonObject!) { createFilter(userId: $userId, filter: $filter) { filterId } }`,
+  ),
   variables: ({ params, body }) => ({ userId: params.userId, filter: body }),
   response: ({ createFilter }) => ({ filter_id: createFilter.filterId }),
 })

@@ -104,7 +104,12 @@ const Thumbnail = Type.Object({
   method: Type.Optional(Type.Union([Type.Literal('crop'), Type.Literal('scale')])),
   animated: Type.Optional(Type.Boolean()),
 })
-type ThumbnailQuery = Waiting & { readonly width: number; readonly height: number; readonly method?: 'crop' | 'scale'; readonly animated?: boolean }
+type ThumbnailQuery = Waiting & {
+  readonly width: number
+  readonly height: number
+  readonly method?: 'crop' | 'scale'
+  readonly animated?: boolean
+}
 
 type MediaRow = Awaited<ReturnType<typeof uploadedMedia>>
 type Choose<Query> = (instance: HandlerRequest['context']['instance'], media: MediaRow, query: Query) => ServedFile | Promise<ServedFile>

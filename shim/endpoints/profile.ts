@@ -1,6 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#profiles */
 import { Type } from 'typebox'
-import { fieldIn } from '../../src/users/profiles.ts'
+import { MatrixError } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
 
 const field = '/_matrix/client/v3/profile/{userId}/{keyName}'
@@ -10,6 +10,7 @@ const unstableField = '/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId
 export const getUserProfile = endpoint({
   method: 'GET',
   path: '/_matrix/client/v3/profile/{userId}',
+  aliases: ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}'],
   auth: 'accessTokenOptional',
   puppet: true,
   operation: graphql(`query Profile($userId: ID!) { profile(userId: $userId) }`),
@@ -29,6 +30,12 @@ export const getProfileField = endpoint({
   response: ({ profileField }, { params }) => ({ [params.keyName]: profileField }),
 })
 
+/** The value stands under the field's own name, which no schema knows. */
+function valueIn(body: object, key: string): unknown {
+  if (!Object.hasOwn(body, key)) throw new MatrixError('M_MISSING_PARAM', `Missing ${key}`)
+  return (body as Readonly<Record<string, unknown>>)[key]
+}
+
 /** https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3profileuseridkeyname */
 export const setProfileField = endpoint({
   method: 'PUT',
@@ -41,7 +48,7 @@ export const setProfileField = endpoint({
   operation: graphql(`
     mutation SetProfileField($userId: ID, $key: String!, $value: JSON) { setProfileField(userId: $userId, key: $key, value: $value) }
   `),
-  variables: ({ params, body }) => ({ userId: params.userId, key: params.keyName, value: fieldIn(body, params.keyName) }),
+  variables: ({ params, body }) => ({ userId: params.userId, key: params.keyName, value: valueIn(body, params.keyName) }),
   response: () => ({}),
 })
 

@@ -1,5 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#syncing */
 import { Type } from 'typebox'
+import { invalidParam } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
@@ -10,6 +11,7 @@ export const sync = endpoint({
   waits: true,
   query: Type.Object({
     since: Type.Optional(Type.String()),
+    from: Type.Optional(Type.String()),
     timeout: Type.Optional(Type.Integer({ minimum: 0 })),
     filter: Type.Optional(Type.String()),
     full_state: Type.Optional(Type.Boolean()),
@@ -23,7 +25,7 @@ export const sync = endpoint({
     }
   `),
   variables: ({ query }) => ({
-    since: query.since ?? null,
+    since: sinceOf(query),
     timeoutMs: Math.min(query.timeout ?? 0, 60_000),
     filter: query.filter ?? null,
     fullState: query.full_state ?? null,
@@ -35,3 +37,9 @@ export const sync = endpoint({
   headers: { 'cache-control': 'no-store' },
   response: ({ sync }) => sync,
 })
+
+/** `from` is what other endpoints call it: whoever sends it here would be given an initial sync each time. */
+function sinceOf(query: { readonly since?: string; readonly from?: string }): string | null {
+  if (query.from !== undefined) throw invalidParam('from is not a parameter of sync, since is')
+  return query.since ?? null
+}

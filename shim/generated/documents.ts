@@ -13,17 +13,6 @@ export interface LoginInput {
 
 export type PushRuleKind = 'CONTENT' | 'OVERRIDE' | 'ROOM' | 'SENDER' | 'UNDERRIDE'
 
-export interface RegisterBridgeInput {
-  readonly asToken?: string | null | undefined
-  readonly hsToken?: string | null | undefined
-  readonly id: string
-  readonly namespaces?: object | null | undefined
-  readonly rateLimited?: boolean | null | undefined
-  readonly receiveEphemeral?: boolean | null | undefined
-  readonly senderLocalpart?: string | null | undefined
-  readonly url?: string | null | undefined
-}
-
 export interface RegisterInput {
   readonly auth?: object | null | undefined
   readonly deviceId?: string | null | undefined
@@ -103,7 +92,7 @@ export interface Documents {
     variables: {  }
     result: { readonly whoami: ({ readonly userId: string; readonly deviceId: string | null }) }
   }
-  [`mutation PingBridge($id: ID!, $transactionId: String) { pingBridge(id: $id, transactionId: $transactionId) }`]: {
+  [`mutation PingBridge($id: String!, $transactionId: String) { pingBridge(id: $id, transactionId: $transactionId) }`]: {
     variables: { readonly id: string; readonly transactionId?: string | null | undefined }
     result: { readonly pingBridge: number }
   }
@@ -115,15 +104,19 @@ export interface Documents {
     variables: { readonly checkpoints: unknown }
     result: { readonly reportMessageCheckpoints: boolean }
   }
-  [`mutation RegisterBeeperBridge($input: RegisterBridgeInput!) { registerBridge(input: $input) { registration } }`]: {
-    variables: { readonly input: RegisterBridgeInput }
+  [`
+    mutation RegisterBeeperBridge($id: String!, $url: String, $registration: JsonObject) {
+      registerBridge(id: $id, url: $url, registration: $registration) { registration }
+    }
+  `]: {
+    variables: { readonly id: string; readonly url?: string | null | undefined; readonly registration?: object | null | undefined }
     result: { readonly registerBridge: ({ readonly registration: object }) }
   }
-  [`query GetBeeperBridge($id: ID!) { bridge(id: $id) { registration } }`]: {
+  [`query GetBeeperBridge($id: String!) { bridge(id: $id) { registration } }`]: {
     variables: { readonly id: string }
     result: { readonly bridge: ({ readonly registration: object }) }
   }
-  [`mutation DeleteBeeperBridge($id: ID!) { deleteBridge(id: $id) }`]: {
+  [`mutation DeleteBeeperBridge($id: String!) { deleteBridge(id: $id) }`]: {
     variables: { readonly id: string }
     result: { readonly deleteBridge: boolean }
   }

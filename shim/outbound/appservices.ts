@@ -10,7 +10,13 @@ export interface Target {
 
 type Outcome =
   | { readonly ok: true }
-  | { readonly ok: false; readonly why: 'connection' | 'timeout' | 'status'; readonly error: string; readonly status?: number; readonly body?: string }
+  | {
+      readonly ok: false
+      readonly why: 'connection' | 'timeout' | 'status'
+      readonly error: string
+      readonly status?: number
+      readonly body?: string
+    }
 
 export interface Options {
   /** where owners may have bridges (CIDR); an operator's word counts everywhere */
@@ -33,7 +39,11 @@ export function appserviceSinks(outbound: Outbound, options: Options) {
   /** addresses whose bridge knows only the paths from before r0.1 */
   const legacy = new Set<string>()
 
-  const ask = (target: Target, signal: AbortSignal, rest: Pick<OutboundRequest, 'purpose' | 'method' | 'body' | 'timeoutMs'> & { path: string }) => {
+  const ask = (
+    target: Target,
+    signal: AbortSignal,
+    rest: Pick<OutboundRequest, 'purpose' | 'method' | 'body' | 'timeoutMs'> & { path: string },
+  ) => {
     const { path, ...more } = rest
     // Old bridges read the token from the query, new ones from the header only.
     const url = `${target.url}${path}?access_token=${encodeURIComponent(target.hsToken)}`

@@ -1,5 +1,5 @@
 /** Every HTTP request that we make goes through here: with a purpose, a rule for the address, and caps on time and size. No redirects. */
-import { lookup as resolve, type LookupAddress, type LookupOptions } from 'node:dns'
+import { type LookupAddress, type LookupOptions, lookup as resolve } from 'node:dns'
 import { isIP } from 'node:net'
 import { Agent, buildConnector, errors, request } from 'undici'
 import { compileNetworks, type Networks, publicNetwork } from '../../src/rules/networks.ts'
@@ -77,7 +77,10 @@ export class Outbound implements AsyncDisposable {
   private agent(reach: Reach): Agent {
     const key = typeof reach === 'string' ? reach : reach.networks.join()
     let agent = this.agents.get(key)
-    if (!agent) this.agents.set(key, (agent = new Agent({ connect: connector(networksOf(reach)), pipelining: 1 })))
+    if (!agent) {
+      agent = new Agent({ connect: connector(networksOf(reach)), pipelining: 1 })
+      this.agents.set(key, agent)
+    }
     return agent
   }
 }
@@ -90,7 +93,8 @@ function networksOf(reach: Reach): Networks | null {
 /** A name is resolved once, and only addresses within reach are given to the socket. */
 function connector(networks: Networks | null): buildConnector.connector {
   if (!networks) return buildConnector({ timeout: connectTimeoutMs })
-  const check = (address: string): OutboundError | null => (networks(address) ? null : new OutboundError('refused', `${address} may not be connected to`))
+  const check = (address: string): OutboundError | null =>
+    networks(address) ? null : new OutboundError('refused', `${address} may not be connected to`)
   type Found = (error: Error | null, address?: string | LookupAddress[], family?: number) => void
   const lookup = (hostname: string, options: LookupOptions, found: Found) => {
     resolve(hostname, { ...options, all: true }, (error, addresses) => {
@@ -131,7 +135,8 @@ function outboundError(error: unknown, { signal, timeoutMs }: OutboundRequest, l
   if (error instanceof OutboundError) return error
   if (signal?.aborted) return new OutboundError('aborted', 'given up')
   if (limit.aborted) return new OutboundError('timeout', `no answer within ${timeoutMs / 1_000} s`)
-  if (error instanceof errors.ConnectTimeoutError) return new OutboundError('connection', `no connection within ${connectTimeoutMs / 1_000} s`)
+  if (error instanceof errors.ConnectTimeoutError)
+    return new OutboundError('connection', `no connection within ${connectTimeoutMs / 1_000} s`)
   const { message, code } = error as Error & { code?: string }
   return new OutboundError('connection', message || code || 'the connection failed')
 }

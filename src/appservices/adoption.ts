@@ -1,6 +1,7 @@
 /** A registration comes when users of its namespaces are there already: of the bridge's earlier life, or imported. */
-import { literalPrefix, type NamespaceRule } from '../rules/namespaces.ts'
+
 import { coreOf, membershipOf, setCore } from '../rooms/room-core.ts'
+import { literalPrefix, type NamespaceRule } from '../rules/namespaces.ts'
 import type { MembershipRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'

@@ -8,8 +8,8 @@ import type { Instance } from '../stream/instance.ts'
 import { wholeRegistration } from './registration.ts'
 
 export interface BridgeConfigOptions {
-  /** where the bridge reaches this homeserver, without a slash at the end */
-  readonly homeserverUrl: string
+  /** where the bridge reaches this homeserver, without a slash at the end; left out, the public address or the one it listens at */
+  readonly homeserverUrl?: string | null | undefined
   /** the connector's own section */
   readonly network?: JsonObject | null | undefined
   readonly commandPrefix?: string | null | undefined
@@ -28,7 +28,7 @@ export function registrationYaml(row: AppserviceRow): string {
 /** The bridge is run with `-n`: the file is read and never written back. What is not in it keeps the bridge's default. */
 export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options: BridgeConfigOptions): string {
   const { userDomain, bridgeDomain, ownerId } = instance
-  const { homeserverUrl } = options
+  const homeserverUrl = options.homeserverUrl ?? usualAddress(instance)
   const registration = JSON.parse(row.registration) as JsonObject
   const websocket = row.url === 'websocket'
   const address = websocket || row.url === null ? null : new URL(row.url)
@@ -50,7 +50,11 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
       websocket,
     },
     appservice: {
-      ...(address && { address: row.url, hostname: address.hostname.replace(/^\[|\]$/g, ''), port: Number(address.port) || (address.protocol === 'https:' ? 443 : 80) }),
+      ...(address && {
+        address: row.url,
+        hostname: address.hostname.replace(/^\[|\]$/g, ''),
+        port: Number(address.port) || (address.protocol === 'https:' ? 443 : 80),
+      }),
       id: row.id,
       bot: { username: registration['sender_localpart'], ...options.bot },
       ephemeral_events: registration['receive_ephemeral'] === true,
@@ -67,7 +71,13 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
       federate_rooms: false,
     },
     provisioning: { shared_secret: provisioningSecret(row), allow_matrix_auth: false, debug_endpoints: false },
-    backfill: { enabled: true, max_initial_messages: 20, max_catchup_messages: 500, unread_hours_threshold: 720, queue: { enabled: false } },
+    backfill: {
+      enabled: true,
+      max_initial_messages: 20,
+      max_catchup_messages: 500,
+      unread_hours_threshold: 720,
+      queue: { enabled: false },
+    },
     double_puppet: {
       // The bridge asks for people where it asks for its ghosts, whatever their domain.
       servers: userDomain === bridgeDomain ? {} : { [userDomain]: homeserverUrl },
@@ -78,6 +88,12 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
     logging: { min_level: 'debug', writers: [{ type: 'stdout', format: 'json' }] },
   }
   return `# Configuration of the bridge ${row.id}, for bridges on mautrix-go's bridgev2: run it with -n. It holds secrets.\n${write(config)}`
+}
+
+function usualAddress({ config, name }: Instance): string {
+  const host = config.host === '0.0.0.0' || config.host === '::' ? '127.0.0.1' : config.host
+  const address = config.publicUrl ?? `http://${host.includes(':') ? `[${host}]` : host}:${config.port}`
+  return name === 'default' ? address : `${address}/_hungryserv/${name}`
 }
 
 /** For the bridge's provisioning API. Known to whoever knows the hs_token, so both sides have it, and it changes with it. */

@@ -9,7 +9,7 @@ import type { Entry } from '../stream/bus.ts'
 import { type Instance, local } from '../stream/instance.ts'
 import { Patience } from './patience.ts'
 import type { Deliver, Outcome, Sinks, Target } from './sinks.ts'
-import { acknowledge, freezeNext, transactionOf, type Typing } from './transactions.ts'
+import { acknowledge, freezeNext, type Typing, transactionOf } from './transactions.ts'
 
 /** What is known of a bridge's deliveries since the instance was opened. */
 export interface DeliveryState {
@@ -30,7 +30,9 @@ const deliveriesOf = local<Deliveries>(() => ({ sinks: null, loops: new Map() })
 export function startDeliveries(instance: Instance, sinks: Sinks): void {
   deliveriesOf(instance).sinks = sinks
   instance.storage.find('appservice', { where: {} }).then(
-    (rows) => rows.forEach(({ key }) => appserviceChanged(instance, key)),
+    (rows) => {
+      for (const { key } of rows) appserviceChanged(instance, key)
+    },
     (error: unknown) => instance.ports.log.error({ err: error }, 'deliveries could not begin'),
   )
 }
@@ -62,7 +64,13 @@ export function sinksOf(instance: Instance): Sinks | null {
 }
 
 export function targetOf(row: AppserviceRow & { url: string }): Target {
-  return { instance: row.instance, appservice: row.key, url: row.url, hsToken: row.hsToken, setBy: row.setBy === 'operator' ? 'operator' : 'owner' }
+  return {
+    instance: row.instance,
+    appservice: row.key,
+    url: row.url,
+    hsToken: row.hsToken,
+    setBy: row.setBy === 'operator' ? 'operator' : 'owner',
+  }
 }
 
 class Delivery {
@@ -135,7 +143,9 @@ class Delivery {
       return true
     }
     const transaction = await transactionOf(instance, frozen)
-    const outcome: Outcome = transaction ? await deliver(targetOf({ ...row, url: row.url }), transaction, this.attempt.signal) : { ok: true }
+    const outcome: Outcome = transaction
+      ? await deliver(targetOf({ ...row, url: row.url }), transaction, this.attempt.signal)
+      : { ok: true }
     if (instance.closed.aborted) return true
     if (outcome.ok) {
       await acknowledge(instance, frozen)

@@ -12,7 +12,12 @@ interface Ephemeral {
 type Receipts = Record<string, Record<string, Record<string, JsonObject>>>
 
 /** m.receipt of each room. Private ones are told only for users of the appservice. */
-export async function receiptEvents(instance: Instance, appservice: number, rows: readonly ReceiptRow[], roomIds: ReadonlyMap<number, string>): Promise<Ephemeral[]> {
+export async function receiptEvents(
+  instance: Instance,
+  appservice: number,
+  rows: readonly ReceiptRow[],
+  roomIds: ReadonlyMap<number, string>,
+): Promise<Ephemeral[]> {
   if (rows.length === 0) return []
   const users = await instance.storage.find('user', { where: { key: { in: [...new Set(rows.map((row) => row.user))] } } })
   const byKey = new Map(users.map((user) => [user.key, user]))
@@ -26,9 +31,19 @@ export async function receiptEvents(instance: Instance, appservice: number, rows
       const user = byKey.get(row.user)
       if (!user || (row.type === 'm.read.private' && user.appservice !== appservice)) continue
       let content = contents.find((each) => each[row.eventId]?.[row.type]?.[user.userId] === undefined)
-      if (!content) contents.push((content = {}))
-      const ofType = ((content[row.eventId] ??= {})[row.type] ??= {})
-      ofType[user.userId] = { ...(JSON.parse(row.extra) as JsonObject), ts: row.ts, ...(row.thread === '' ? {} : { thread_id: row.thread }) }
+      if (!content) {
+        content = {}
+        contents.push(content)
+      }
+      content[row.eventId] ??= {}
+      const ofEvent = content[row.eventId]!
+      ofEvent[row.type] ??= {}
+      const ofType = ofEvent[row.type]!
+      ofType[user.userId] = {
+        ...(JSON.parse(row.extra) as JsonObject),
+        ts: row.ts,
+        ...(row.thread === '' ? {} : { thread_id: row.thread }),
+      }
     }
     for (const content of contents) events.push({ type: 'm.receipt', room_id: roomId, content })
   }

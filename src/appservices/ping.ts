@@ -9,7 +9,11 @@ import { requireManager } from './managers.ts'
  * Asks the bridge and measures, by its own as_token or for the owner and administrators. Errors: M_FORBIDDEN (another appservice's id),
  * M_URL_NOT_SET, M_BAD_STATUS (with status and body), M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT.
  */
-export async function pingBridge(instance: Instance, actor: Actor, args: { id: string; transactionId?: string | null | undefined }): Promise<{ durationMs: number }> {
+export async function pingBridge(
+  instance: Instance,
+  actor: Actor,
+  args: { id: string; transactionId?: string | null | undefined },
+): Promise<{ durationMs: number }> {
   const row = await instance.storage.first('appservice', { id: args.id })
   if (!row || row.key !== actor.appservice || actor.puppet) {
     if (actor.appservice !== null || !row) throw forbidden(`You may not ping the appservice ${args.id}`)

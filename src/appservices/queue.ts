@@ -9,7 +9,11 @@ export function queueLength(instance: Instance, { key, cursor }: AppserviceRow):
 
 /** Time of the oldest undelivered event (ms), null when nothing waits. */
 export async function oldestUndelivered(instance: Instance, { key, cursor }: AppserviceRow): Promise<number | null> {
-  const [oldest] = await instance.storage.find('interest', { where: { appservice: key, position: { gt: cursor } }, orderBy: ['position'], limit: 1 })
+  const [oldest] = await instance.storage.find('interest', {
+    where: { appservice: key, position: { gt: cursor } },
+    orderBy: ['position'],
+    limit: 1,
+  })
   if (!oldest) return null
   const [event] = await instance.storage.eventsAt([{ room: oldest.room, order: oldest.position }])
   if (event) return event.ts

@@ -1,6 +1,5 @@
 /** What a registration says. https://spec.matrix.org/v1.19/application-service-api/#registration */
 import { isIP } from 'node:net'
-import { parse } from 'yaml'
 import { forbidden, invalidParam, MatrixError } from '../errors.ts'
 import { checkIdentifier, isStorable } from '../rules/event-limits.ts'
 import { compileNamespaces, type NamespaceRule } from '../rules/namespaces.ts'
@@ -27,21 +26,14 @@ export interface GivenRegistration {
 const named = ['id', 'as_token', 'hs_token', 'url', 'sender_localpart', 'namespaces', 'receive_ephemeral', 'rate_limited']
 const unstableEphemeral = 'de.sorunome.msc2409.push_ephemeral'
 
-/** Reads a registration file (YAML or JSON). Errors: M_INVALID_PARAM naming the field. */
-export function readRegistration(text: string): GivenRegistration {
-  let content: unknown
-  try {
-    content = parse(text, { maxAliasCount: 0 })
-  } catch (error) {
-    throw invalidParam(`The registration is not YAML: ${error instanceof Error ? error.message : error}`)
-  }
-  if (!isObject(content)) throw invalidParam('A registration is a map')
+/** Reads a registration as its file says it. Errors: M_INVALID_PARAM naming the field. */
+export function readRegistration(content: JsonObject): GivenRegistration {
   const id = content['id']
   if (typeof id !== 'string') throw invalidParam('id is missing')
   const read = (name: string): string | undefined => take(content, name, 'string')
   const flag = (name: string): boolean | undefined => take(content, name, 'boolean')
   const url = content['url'] === null || content['url'] === '' ? null : read('url')
-  const namespaces = content['namespaces']
+  const namespaces = content['namespaces'] ?? undefined
   if (namespaces !== undefined && !isObject(namespaces)) throw invalidParam('namespaces must be a map')
   const others = Object.fromEntries(Object.entries(content).filter(([key]) => !named.includes(key)))
   return present({
@@ -58,7 +50,10 @@ export function readRegistration(text: string): GivenRegistration {
 }
 
 /** The registration of a bridge that says nothing but its name: bot `<id>bot`, ghosts `<id>_…`, on the bridge domain. */
-export function usualRegistration(instance: Instance, id: string): Required<Pick<GivenRegistration, 'senderLocalpart' | 'namespaces' | 'receiveEphemeral' | 'rateLimited'>> {
+export function usualRegistration(
+  instance: Instance,
+  id: string,
+): Required<Pick<GivenRegistration, 'senderLocalpart' | 'namespaces' | 'receiveEphemeral' | 'rateLimited'>> {
   const domain = escapeRegex(instance.bridgeDomain)
   const name = escapeRegex(id)
   return {
@@ -115,7 +110,15 @@ export function checkToken(name: string, token: string | undefined): void {
 export function checkUrl(instance: Instance, url: string, by: 'operator' | 'owner'): string {
   if (url === 'websocket') return url
   const parsed = URL.parse(url)
-  if (!parsed || !/^https?:$/.test(parsed.protocol) || parsed.username || parsed.password || parsed.search || parsed.hash || url.length > 1_000) {
+  if (
+    !parsed ||
+    !/^https?:$/.test(parsed.protocol) ||
+    parsed.username ||
+    parsed.password ||
+    parsed.search ||
+    parsed.hash ||
+    url.length > 1_000
+  ) {
     throw invalidParam('url takes an http or https address, "websocket", or nothing')
   }
   const host = parsed.hostname.replace(/^\[|\]$/g, '')
@@ -128,7 +131,8 @@ export function checkUrl(instance: Instance, url: string, by: 'operator' | 'owne
 function checkNamespaces(namespaces: JsonObject): void {
   for (const kind of ['users', 'aliases', 'rooms']) {
     const rules = namespaces[kind] ?? []
-    if (!isArray(rules) || rules.length > 100 || !rules.every(isRule)) throw invalidParam(`namespaces.${kind} takes a list of {regex, exclusive}`)
+    if (!isArray(rules) || rules.length > 100 || !rules.every(isRule))
+      throw invalidParam(`namespaces.${kind} takes a list of {regex, exclusive}`)
   }
   try {
     compileNamespaces(namespaces as never)
@@ -150,18 +154,24 @@ export function checkLocalpart(localpart: unknown): string {
   return localpart
 }
 
-export function escapeRegex(text: string): string {
+function escapeRegex(text: string): string {
   return text.replaceAll(/[.*+?^${}()|[\]\\]/g, '\\$&')
 }
 
-function take<T extends 'string' | 'boolean'>(content: JsonObject, name: string, type: T): (T extends 'string' ? string : boolean) | undefined {
+function take<T extends 'string' | 'boolean'>(
+  content: JsonObject,
+  name: string,
+  type: T,
+): (T extends 'string' ? string : boolean) | undefined {
   const value = content[name]
   if (value === undefined || value === null) return undefined
   if (typeof value !== type) throw invalidParam(`${name} must be a ${type}`)
   return value as never
 }
 
-type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & { [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined> }
+type Present<T> = { [K in keyof T as undefined extends T[K] ? never : K]: T[K] } & {
+  [K in keyof T as undefined extends T[K] ? K : never]?: Exclude<T[K], undefined>
+}
 
 /** Without what is undefined: left out is what that means. */
 function present<T extends object>(values: T): Present<T> {

@@ -26,7 +26,9 @@ export async function registerBridge(instance: Instance, actor: Actor, given: Gi
   const tokens = newTokens(instance)
   const row = await command(instance, (decision) => {
     const standing = decision.find('appservice', { id: given.id })
-    return standing ? changeAppservice(decision, standing, given, url, by) : makeAppservice(decision, { ...tokens, ...given }, url ?? null, by)
+    return standing
+      ? changeAppservice(decision, standing, given, url, by)
+      : makeAppservice(decision, { ...tokens, ...given }, url ?? null, by)
   })
   await adoptGhosts(instance, row.key)
   return row
@@ -37,7 +39,12 @@ function newTokens(instance: Instance): { asToken: string; hsToken: string } {
   return { asToken: newSecret(instance.ports), hsToken: newSecret(instance.ports) }
 }
 
-function makeAppservice(decision: Decision, given: GivenRegistration & ReturnType<typeof newTokens>, url: string | null, by: AppserviceRow['setBy']): AppserviceRow {
+function makeAppservice(
+  decision: Decision,
+  given: GivenRegistration & ReturnType<typeof newTokens>,
+  url: string | null,
+  by: AppserviceRow['setBy'],
+): AppserviceRow {
   const { instance } = decision
   const content = storedContent({}, { ...usualRegistration(instance, given.id), ...given })
   const key = decision.takePosition()
@@ -109,7 +116,15 @@ function makeBot(decision: Decision, appservice: number, localpart: string): Use
 function putAsToken(decision: Decision, row: AppserviceRow): void {
   const hash = hashSecret(row.asToken)
   if (decision.get('secret', { hash })) throw new MatrixError('M_INVALID_PARAM', 'This as_token is in use already')
-  decision.put('secret', { hash, kind: 'appservice', instance: row.instance, user: row.bot, device: null, appservice: row.key, expiresAt: null })
+  decision.put('secret', {
+    hash,
+    kind: 'appservice',
+    instance: row.instance,
+    user: row.bot,
+    device: null,
+    appservice: row.key,
+    expiresAt: null,
+  })
 }
 
 /** Puts the row and tells who delivers. */
@@ -122,7 +137,12 @@ function changed(decision: Decision, given: AppserviceRow): AppserviceRow {
   return row
 }
 
-function change(instance: Instance, actor: Actor, id: string, change: (row: AppserviceRow, decision: Decision) => AppserviceRow): Promise<AppserviceRow> {
+function change(
+  instance: Instance,
+  actor: Actor,
+  id: string,
+  change: (row: AppserviceRow, decision: Decision) => AppserviceRow,
+): Promise<AppserviceRow> {
   requireManager(instance, actor)
   return command(instance, (decision) => {
     const row = findAppservice(decision, id)

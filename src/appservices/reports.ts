@@ -19,7 +19,11 @@ const mostReports = 1_000
  */
 export async function reportBridgeState(instance: Instance, actor: Actor, report: JsonObject): Promise<boolean> {
   const appservice = requireAppservice(actor)
-  const states = statesIn(report).map(({ remoteId, state }) => ({ remoteId, state: checkedText('bridge state', state), event: stateEvent(state) }))
+  const states = statesIn(report).map(({ remoteId, state }) => ({
+    remoteId,
+    state: checkedText('bridge state', state),
+    event: stateEvent(state),
+  }))
   if (states.length > mostReports) throw new MatrixError('M_TOO_LARGE', 'Too many states')
   await command(instance, (decision) => {
     if (states.length === 0) return
@@ -34,7 +38,8 @@ export async function reportBridgeState(instance: Instance, actor: Actor, report
 
 function statesIn(report: JsonObject): { remoteId: string; state: JsonObject }[] {
   const { remoteState, bridgeState } = report
-  if (remoteState === undefined && bridgeState === undefined) return [{ remoteId: checkedId('remote_id', report['remote_id'] ?? ''), state: report }]
+  if (remoteState === undefined && bridgeState === undefined)
+    return [{ remoteId: checkedId('remote_id', report['remote_id'] ?? ''), state: report }]
   const remotes = isObject(remoteState) ? Object.entries(remoteState) : []
   return [
     ...(isObject(bridgeState) ? [{ remoteId: '', state: bridgeState }] : []),

@@ -22,7 +22,13 @@ export interface Transaction {
  */
 export type Outcome =
   | { readonly ok: true }
-  | { readonly ok: false; readonly why: 'connection' | 'timeout' | 'status'; readonly error: string; readonly status?: number; readonly body?: string }
+  | {
+      readonly ok: false
+      readonly why: 'connection' | 'timeout' | 'status'
+      readonly error: string
+      readonly status?: number
+      readonly body?: string
+    }
 
 /** Never throws. When the signal aborts the outcome no longer matters. */
 export type Deliver = (target: Target, transaction: Transaction, signal: AbortSignal) => Promise<Outcome>

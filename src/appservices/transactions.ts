@@ -2,16 +2,17 @@
  * Transactions are made from the log: what concerned the appservice behind its cursor. One is frozen before its first attempt, so that every
  * attempt, also after a restart, sends the same under the same id: bridges drop an id they have seen, unread.
  */
+
+import { newSecret } from '../ids.ts'
 import { eventText } from '../rooms/event-json.ts'
 import type { AppserviceRow, EventRow, FrozenRow, InterestRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
-import { newSecret } from '../ids.ts'
 import { partsText, receiptEvents, typingEvent } from './ephemeral.ts'
 import type { Transaction } from './sinks.ts'
 
 /** Most events, and most ephemeral ones, of a transaction. */
-export const mostEvents = 100
+const mostEvents = 100
 
 export interface Typing {
   readonly room: number
@@ -68,7 +69,12 @@ export async function transactionOf(instance: Instance, frozen: FrozenRow): Prom
   const places = (JSON.parse(frozen.events) as [number, number][]).map(([room, order]) => ({ room, order }))
   const rows = await instance.storage.eventsAt(places)
   const roomIds = await roomIdsOf(instance, places)
-  const texts = await eventTexts(instance, rows.sort((a, b) => a.order - b.order), roomIds, frozen.createdAt)
+  const texts = await eventTexts(
+    instance,
+    rows.sort((a, b) => a.order - b.order),
+    roomIds,
+    frozen.createdAt,
+  )
   if (texts.length === 0 && frozen.parts === '{}') return null
   return { txnId: frozen.txnId, body: `{"events":[${texts.join()}]${frozen.parts === '{}' ? '}' : `,${frozen.parts.slice(1)}`}` }
 }
@@ -82,17 +88,22 @@ function interestOf(instance: Instance, appservice: AppserviceRow): Promise<Inte
 }
 
 /** The longest start of what waits that has no more than 100 events and 100 receipts. */
-async function choose(instance: Instance, waiting: readonly InterestRow[], cursor: number): Promise<{ end: number; events: EventRow[]; receipts: Awaited<ReturnType<typeof receiptsAt>> }> {
-  const events = new Map((await instance.storage.eventsAt(waiting.map(({ room, position }) => ({ room, order: position })))).map((row) => [row.order, row]))
+async function choose(
+  instance: Instance,
+  waiting: readonly InterestRow[],
+  cursor: number,
+): Promise<{ end: number; events: EventRow[]; receipts: Awaited<ReturnType<typeof receiptsAt>> }> {
+  const events = new Map(
+    (await instance.storage.eventsAt(waiting.map(({ room, position }) => ({ room, order: position })))).map((row) => [row.order, row]),
+  )
   let end = cursor
-  let others = 0
   const chosen: EventRow[] = []
   const rest: InterestRow[] = []
   for (const interest of waiting) {
     const event = events.get(interest.position)
-    if (event ? chosen.length === mostEvents : others === mostEvents) break
+    if (event ? chosen.length === mostEvents : rest.length === mostEvents) break
     if (event) chosen.push(event)
-    else rest.push(interest), others++
+    else rest.push(interest)
     end = interest.position
   }
   return { end, events: chosen, receipts: await receiptsAt(instance, rest) }
@@ -117,7 +128,12 @@ async function roomIdsOf(instance: Instance, places: readonly { room: number }[]
 }
 
 /** In client format, with the transaction id of whoever sent it: bridges put it into their status events. */
-async function eventTexts(instance: Instance, rows: readonly EventRow[], roomIds: ReadonlyMap<number, string>, now: number): Promise<string[]> {
+async function eventTexts(
+  instance: Instance,
+  rows: readonly EventRow[],
+  roomIds: ReadonlyMap<number, string>,
+  now: number,
+): Promise<string[]> {
   const placesOfOthers = rows.flatMap(({ room, replaces, redactedBy }) =>
     [replaces, redactedBy].flatMap((order) => (order === null ? [] : [{ room, order }])),
   )

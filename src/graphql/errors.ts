@@ -8,7 +8,17 @@ export function publicErrors(errors: readonly Error[], log: Ports['log']): Graph
   return errors.map((error) => publicError(error, log))
 }
 
+const shown = new WeakSet<Error>()
+
 export function publicError(error: Error, log: Ports['log']): GraphQLError {
+  // Yoga asks again for what operations.ts gave it.
+  if (error instanceof GraphQLError && shown.has(error)) return error
+  const made = makePublic(error, log)
+  shown.add(made)
+  return made
+}
+
+function makePublic(error: Error, log: Ports['log']): GraphQLError {
   const place = error instanceof GraphQLError ? { nodes: error.nodes ?? null, path: error.path ?? null } : {}
   let original: Error = error
   while (original instanceof GraphQLError && original.originalError) original = original.originalError

@@ -5,4 +5,11 @@ query WhoAmI {
   whoami { userId deviceId }
 }
 `,
+  `# A mutation: write into a room. The same txnId again answers the first event.
+mutation SendMessage {
+  sendMessage(roomId: "!room:localhost", txnId: "first", content: { msgtype: "m.text", body: "Hello from GraphiQL" }) {
+    eventId
+  }
+}
+`,
 ]

@@ -1,13 +1,13 @@
 /** The GraphQL face: `/graphql` by HTTP (Yoga: queries, mutations, subscriptions as server-sent events) and by websocket (graphql-ws). */
 import type { IncomingMessage } from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
-import type { ReadableStream } from 'node:stream/web'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import { type ExecutionArgs, type GraphQLSchema, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse } from 'graphql'
 import type { Plugin, YogaServerInstance } from 'graphql-yoga'
 import { MatrixError } from '../errors.ts'
+import type { Ports } from '../ports.ts'
 import type { Context, Host, Identity, Instance } from './context.ts'
-import { publicError } from './errors.ts'
+import { publicError, publicErrors } from './errors.ts'
 import { examples } from './examples.ts'
 import { mostTokens } from './limits.ts'
 import { newContext, runOnce, runSubscription } from './operations.ts'
@@ -152,18 +152,21 @@ async function loadYoga({ host, schema }: GraphqlOptions): Promise<YogaServerIns
       const { renderGraphiQL } = await import('@graphql-yoga/render-graphiql')
       return renderGraphiQL(given)
     },
-    plugins: [ourEngine(config.introspection)],
+    plugins: [ourEngine(config.introspection, log)],
   })
 }
 
 /** graphql-js with our limits, in the place of Yoga's own engine. */
-function ourEngine(introspection: boolean): Plugin<ServerContext> {
+function ourEngine(introspection: boolean, log: Ports['log']): Plugin<ServerContext> {
   return {
     onParse({ setParseFn }) {
       setParseFn((source: string) => parse(source, { maxTokens: mostTokens }))
     },
     onValidate({ addValidationRule }) {
       addValidationRule(introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule)
+      return ({ valid, result, setResult }) => {
+        if (!valid) setResult(publicErrors(result, log))
+      }
     },
     onExecute({ setExecuteFn }) {
       setExecuteFn((args: ExecutionArgs) => runOnce(ownContext(args)))
@@ -208,8 +211,18 @@ async function forward(answer: Response, reply: FastifyReply): Promise<FastifyRe
   reply.code(answer.status)
   for (const [name, value] of answer.headers) if (name !== 'content-length') reply.header(name, value)
   const streams = answer.headers.get('content-type')?.startsWith('text/event-stream')
-  if (streams && answer.body) return reply.send(Readable.fromWeb(answer.body as ReadableStream))
+  if (streams && answer.body) return reply.send(Readable.from(chunksOf(answer.body), { objectMode: false }))
   return reply.send(await answer.text())
+}
+
+/** Yoga's streams are not Node's own, which Readable.fromWeb insists on. */
+async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8Array, void> {
+  const reader = body.getReader()
+  try {
+    for (let next = await reader.read(); !next.done; next = await reader.read()) yield next.value
+  } finally {
+    await reader.cancel()
+  }
 }
 
 /** GraphQL clients look for `errors`, Matrix clients for `errcode`: a refusal at the door has both. */

@@ -59,10 +59,11 @@ export async function runSubscription(args: ExecutionArgs): Promise<AsyncIterabl
         const result = await results.next()
         return result.done ? ended : { value: await written(result.value, log), done: false }
       } catch (error) {
-        end()
         // The connection is gone, or the client ended it: nobody waits for an error.
-        if (context.signal.aborted && !(error instanceof GraphQLError)) return ended
+        const unheard = context.signal.aborted
+        end()
         await results.return()
+        if (unheard) return ended
         return { value: await written({ errors: [asGraphql(error)] }, log), done: false }
       }
     },

@@ -41,8 +41,9 @@ export function graphqlSockets(options: GraphqlOptions): GraphqlSockets {
 }
 
 async function load({ host, schema, door }: GraphqlOptions) {
-  const { WebSocketServer, useServer } = await import('graphql-ws/use/ws')
+  const { useServer } = await import('graphql-ws/use/ws')
   const { handleProtocols } = await import('graphql-ws')
+  const { WebSocketServer } = await import('ws')
   const { log } = host.ports
   const rules = [...specifiedRules, host.config.introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule]
   const prefixes = new WeakMap<IncomingMessage, string | null>()

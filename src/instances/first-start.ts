@@ -1,5 +1,6 @@
 /** What the first start of a data folder makes: the default instance, its owner and the administrator. */
 import { newSecret } from '../ids.ts'
+import type { InstanceRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
 import { registerPerson } from '../users/accounts.ts'
 import { beginSession } from '../users/sessions.ts'
@@ -13,14 +14,14 @@ export interface FirstAccounts {
 
 const administratorName = 'admin'
 
-/** Null when the default instance exists already. Opens every active instance: their bridges wait for deliveries. */
+/** Null when the default instance exists already. Opens every active instance that can be had: their bridges wait for deliveries. */
 export async function firstStart(host: InstanceHost): Promise<FirstAccounts | null> {
   const rows = await host.list()
   const existing = rows.find((row) => row.name === 'default')
   if (existing) {
     // Killed between making the instance and its accounts: made now.
-    const accounts = await makeAccounts(host)
-    await Promise.all(rows.filter((row) => row.status === 'active').map((row) => host.instance(row.name!)))
+    const accounts = (await hasAccounts(host, existing)) ? null : await makeAccounts(host)
+    await Promise.all(rows.filter((row) => row.status === 'active').map((row) => host.openSoon(row.name!)))
     return accounts
   }
   const { owner, userDomain, bridgeDomain } = host.config
@@ -37,6 +38,14 @@ export async function commandLineToken(host: InstanceHost): Promise<string> {
     return beginSession(decision, user, { deviceId: 'COMMANDLINE', displayName: 'Command line' })
   })
   return session.accessToken
+}
+
+/** Asked of the database: the instance itself may be another process's, as it is for a while after that one was killed. */
+async function hasAccounts(host: InstanceHost, { key, userDomain }: InstanceRow): Promise<boolean> {
+  for (const shard of host.shards) {
+    if (await shard.storage(key).first('user', { userId: `@${administratorName}:${userDomain}` })) return true
+  }
+  return false
 }
 
 async function makeAccounts(host: InstanceHost): Promise<FirstAccounts | null> {

@@ -16,6 +16,9 @@ import { reclaimInstance } from './reclaim.ts'
 /** Tokens remembered, so that a request costs no look-up. */
 const rememberedTokens = 10_000
 
+/** An instance that cannot be had at the moment is tried for again after this. */
+const openAgainMs = 500
+
 /** What begins with an instance when it opens: delivery to appservices, jobs. Ended by `instance.closed`. */
 export interface Services {
   start(instance: Instance): void
@@ -41,8 +44,12 @@ export class InstanceHost {
   private readonly services: Services
   private readonly opened = new Map<string, Promise<OpenInstance>>()
   private readonly live = new Set<OpenInstance>()
+  /** instances being closed: who opens one of them waits for that */
+  private readonly ending = new Map<string, Promise<void>>()
   private readonly statuses = new Map<string, string>()
   private readonly tokens = new Map<string, { secret: SecretRow; instance: OpenInstance; actor: Actor }>()
+  /** counts tokens that ended: what was read before one did is not remembered */
+  private endedTokens = 0
   private closing = false
   private readonly stopping = new AbortController()
   private readonly reclaiming = new Set<Promise<void>>()
@@ -66,6 +73,21 @@ export class InstanceHost {
       opening.catch(() => this.opened.delete(name))
     }
     return opening
+  }
+
+  /**
+   * Opens it as soon as it can be had: another process may have it, the database may be away. Its bridges wait for deliveries whether or
+   * not anybody asks for it. Resolves after the first try.
+   */
+  async openSoon(name: string): Promise<void> {
+    if (this.closing) return
+    try {
+      await this.instance(name)
+    } catch (error) {
+      if (error instanceof MatrixError && error.errcode === 'M_NOT_FOUND') return
+      this.ports.log.warn({ err: error, instance: name }, 'an instance could not be opened yet')
+      this.ports.timer(openAgainMs, () => void this.openSoon(name))
+    }
   }
 
   defaultInstance(): Promise<OpenInstance> {
@@ -156,10 +178,17 @@ export class InstanceHost {
 
   async closeInstance(name: string): Promise<void> {
     const opening = this.opened.get(name)
-    if (!opening) return
+    if (!opening) return this.ending.get(name)
     this.opened.delete(name)
+    const ended = this.giveBack(opening)
+    this.ending.set(name, ended)
+    await ended.finally(() => this.ending.delete(name))
+  }
+
+  private async giveBack(opening: Promise<OpenInstance>): Promise<void> {
     const instance = await opening.catch(() => null)
-    if (!instance) return
+    // Lost meanwhile: there is nothing to give back.
+    if (!instance || !this.live.has(instance)) return
     this.end(instance)
     await instance.shard.flushed(instance.key).catch(() => undefined)
     await instance.shard.release(instance.key)
@@ -200,6 +229,7 @@ export class InstanceHost {
 
   /** A revoked token is asked for again, in vain. */
   secretEnded(hash: string): void {
+    this.endedTokens += 1
     this.tokens.delete(hash)
   }
 
@@ -225,6 +255,7 @@ export class InstanceHost {
   }
 
   private async lookUp(hash: string): Promise<{ secret: SecretRow; instance: OpenInstance; actor: Actor } | null> {
+    const { endedTokens } = this
     for (const shard of this.shards) {
       const [secret] = await shard.lookup('secret', { where: { hash } })
       if (!secret) continue
@@ -245,8 +276,12 @@ export class InstanceHost {
         tokenHash: hash,
       }
       const known = { secret, instance, actor }
-      if (this.tokens.size >= rememberedTokens) this.tokens.delete(this.tokens.keys().next().value!)
-      this.tokens.set(hash, known)
+      // Lost while we read: remembered, it would be answered with 503 for ever.
+      if (!this.live.has(instance)) throw unavailable('This homeserver is being opened again')
+      if (this.endedTokens === endedTokens) {
+        if (this.tokens.size >= rememberedTokens) this.tokens.delete(this.tokens.keys().next().value!)
+        this.tokens.set(hash, known)
+      }
       if (secret.kind === 'access' && secret.expiresAt !== null) await confirmRefresh(instance, actor)
       return known
     }
@@ -262,6 +297,7 @@ export class InstanceHost {
   }
 
   private async open(name: string): Promise<OpenInstance> {
+    await this.ending.get(name)?.catch(() => undefined)
     const place = await this.find(name)
     if (!place) throw notFound(`There is no instance ${name}`)
     const { shard, row } = place
@@ -284,6 +320,7 @@ export class InstanceHost {
       if (why === 'lost') {
         this.opened.delete(instance.name)
         this.end(instance)
+        void this.openSoon(instance.name)
       }
     }
   }

@@ -1,7 +1,7 @@
 /** What is known about media besides its bytes. https://spec.matrix.org/v1.19/client-server-api/#content-repository */
 import { MatrixError, notFound } from '../errors.ts'
-import type { MediaRow } from '../storage/tables.ts'
 import type { Shard } from '../storage/storage.ts'
+import type { MediaRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
@@ -36,14 +36,24 @@ export function parseContentUri(uri: string): ContentUri {
 export async function createMedia(instance: Instance, actor: Actor): Promise<{ contentUri: string; unusedExpiresAt: number }> {
   const now = instance.ports.now()
   const unused = actor.user === null ? 0 : await instance.storage.count('media', { user: actor.user, expiresAt: { gte: now } })
-  if (unused >= mostUnused) throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many created media wait for their upload', { retry_after_ms: 60_000 })
+  if (unused >= mostUnused)
+    throw new MatrixError('M_LIMIT_EXCEEDED', 'Too many created media wait for their upload', { retry_after_ms: 60_000 })
   const expired = await instance.storage.find('media', { where: { expiresAt: { lt: now - unusedLifetimeMs } }, limit: mostDropped })
   const mediaId = newMediaId(instance)
   const unusedExpiresAt = now + unusedLifetimeMs
   await command(instance, (decision) => {
     const user = actingUser(decision, actor).key
     for (const row of expired) dropUnused(decision, row.mediaId)
-    putMedia(decision, { mediaId, user, contentType: null, fileName: null, sizeBytes: null, createdAt: now, uploadedAt: null, expiresAt: unusedExpiresAt })
+    putMedia(decision, {
+      mediaId,
+      user,
+      contentType: null,
+      fileName: null,
+      sizeBytes: null,
+      createdAt: now,
+      uploadedAt: null,
+      expiresAt: unusedExpiresAt,
+    })
   })
   return { contentUri: contentUri(instance, mediaId), unusedExpiresAt }
 }

@@ -65,7 +65,8 @@ async function keptThumbnail(instance: Instance, media: MediaRow, name: string):
   for (const [extension, contentType] of kinds) {
     const path = thumbnailPath(instance, media.mediaId, `${name}.${extension}`)
     const file = await stat(path).catch(() => null)
-    if (file) return { path, sizeBytes: file.size, contentType, version: `${media.mediaId}-${name}`, fileName: thumbnailName(media, extension) }
+    if (file)
+      return { path, sizeBytes: file.size, contentType, version: `${media.mediaId}-${name}`, fileName: thumbnailName(media, extension) }
   }
   return null
 }
@@ -129,7 +130,9 @@ function loadSharp(): Promise<SharpModule> {
     sharp.cache(false)
     // Only what browsers show, and never SVG, which is a program.
     sharp.block({ operation: ['VipsForeignLoad'] })
-    sharp.unblock({ operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadNsgif', 'VipsForeignLoadWebp', 'VipsForeignLoadHeif'] })
+    sharp.unblock({
+      operation: ['VipsForeignLoadJpeg', 'VipsForeignLoadPng', 'VipsForeignLoadNsgif', 'VipsForeignLoadWebp', 'VipsForeignLoadHeif'],
+    })
     return sharp
   })
   return loaded

@@ -29,7 +29,15 @@ export async function uploadMedia(instance: Instance, actor: Actor, upload: Uplo
   await keep(instance, mediaId, upload, (sizeBytes) =>
     command(instance, (decision) => {
       const now = decision.now
-      putMedia(decision, { mediaId, user: actingUser(decision, actor).key, ...described, sizeBytes, createdAt: now, uploadedAt: now, expiresAt: null })
+      putMedia(decision, {
+        mediaId,
+        user: actingUser(decision, actor).key,
+        ...described,
+        sizeBytes,
+        createdAt: now,
+        uploadedAt: now,
+        expiresAt: null,
+      })
     }),
   )
   return { contentUri: contentUri(instance, mediaId) }
@@ -111,7 +119,11 @@ export const usualWaitMs = 20_000
 /**
  * The media once it is uploaded. Errors: M_NOT_FOUND; M_NOT_YET_UPLOADED when it is not within the time, or the reader is gone.
  */
-export async function uploadedMedia(instance: Instance, uri: ContentUri, wait: { timeoutMs: number; signal: AbortSignal }): Promise<MediaRow> {
+export async function uploadedMedia(
+  instance: Instance,
+  uri: ContentUri,
+  wait: { timeoutMs: number; signal: AbortSignal },
+): Promise<MediaRow> {
   const readers = readersOf(instance)
   const signal = AbortSignal.any([wait.signal, instance.closed])
   const { promise, resolve } = Promise.withResolvers<void>()

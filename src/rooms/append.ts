@@ -8,7 +8,7 @@ import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, MembershipRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { registrations } from '../users/registrations.ts'
-import { markReadBySending, notifyUsers } from './notifications.ts'
+import { clearUnread, markReadBySending, notifyUsers } from './notifications.ts'
 import { putRelation } from './relations.ts'
 import { coreTypes, joinedSyncers, membershipOf, type RoomCore, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
 
@@ -38,7 +38,8 @@ export interface Appended {
 export function appendEvent(decision: Decision, core: RoomCore, draft: Draft): Appended {
   const { instance } = decision
   const sender = draft.sender.userId
-  if (!draft.vouched) throwRefusal(authorize({ type: draft.type, sender, stateKey: draft.stateKey, content: draft.content }, viewOf(decision, core)))
+  if (!draft.vouched)
+    throwRefusal(authorize({ type: draft.type, sender, stateKey: draft.stateKey, content: draft.content }, viewOf(decision, core)))
 
   const eventId = draft.eventId ?? newEventId(instance.ports)
   if (draft.eventId !== undefined && decision.find('event', { room: core.key, eventId })) {
@@ -63,6 +64,9 @@ export function appendEvent(decision: Decision, core: RoomCore, draft: Draft): A
     const before = membershipOf(decision, core.key, target.key)
     replaces = before?.order ?? null
     const after = putMembership(decision, core, draft, target, before, order)
+    // Whoever comes or goes has read what there was to read, the invitation above all.
+    if (target.syncs && before && after.since === order && after.membership !== 'invite')
+      clearUnread(decision, target.key, core.key, order, null)
     next = { ...next, ...membershipCounts(core, target, before?.membership ?? null, after.membership) }
   } else if (draft.stateKey !== undefined) {
     replaces = decision.get('state', { room: core.key, type: draft.type, stateKey: draft.stateKey })?.order ?? null
@@ -160,6 +164,8 @@ function announce(decision: Decision, core: RoomCore, row: EventRow, draft: Draf
 /** An appservice is told of rooms with its users, of what its users did, and of rooms in its namespaces. */
 function concerns(registration: ReturnType<typeof registrations>[number], core: RoomCore, draft: Draft, target: UserRow | null): boolean {
   const { key, namespaces } = registration
+  // A bridge that is just creating the room does not know it yet: it would answer the owner's join with "not a portal".
+  if (draft.vouched && target?.appservice !== key) return false
   return (
     (core.appservices.get(key) ?? 0) > 0 ||
     draft.sender.appservice === key ||

@@ -1,5 +1,5 @@
 /** createRoom: one change set, so a refusal leaves nothing behind. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom */
-import { MatrixError, invalidParam } from '../errors.ts'
+import { invalidParam, MatrixError } from '../errors.ts'
 import { newRoomId } from '../ids.ts'
 import { isRoomAlias, isRoomId } from '../rules/event-limits.ts'
 import { checkPowerLevelOverride, initialPowerLevels, type RoomPreset } from '../rules/initial-power-levels.ts'
@@ -22,26 +22,26 @@ export interface InitialState {
 }
 
 export interface CreateRoom {
-  readonly preset?: RoomPreset | null
-  readonly visibility?: 'public' | 'private' | null
-  readonly roomVersion?: string | null
-  readonly name?: string | null
-  readonly topic?: string | null
+  readonly preset?: RoomPreset | null | undefined
+  readonly visibility?: 'public' | 'private' | null | undefined
+  readonly roomVersion?: string | null | undefined
+  readonly name?: string | null | undefined
+  readonly topic?: string | null | undefined
   /** localpart of an alias */
-  readonly aliasName?: string | null
-  readonly isDirect?: boolean | null
-  readonly invite?: readonly string[] | null
-  readonly initialState?: readonly InitialState[] | null
-  readonly creationContent?: JsonObject | null
-  readonly powerLevelOverride?: JsonObject | null
+  readonly aliasName?: string | null | undefined
+  readonly isDirect?: boolean | null | undefined
+  readonly invite?: readonly string[] | null | undefined
+  readonly initialState?: readonly InitialState[] | null | undefined
+  readonly creationContent?: JsonObject | null | undefined
+  readonly powerLevelOverride?: JsonObject | null | undefined
   /** `com.beeper.initial_members`: joined from the start; appservices only */
-  readonly initialMembers?: readonly string[] | null
+  readonly initialMembers?: readonly string[] | null | undefined
   /** `com.beeper.auto_join_invites`: the invited are joined; appservices only */
-  readonly autoJoinInvites?: boolean | null
+  readonly autoJoinInvites?: boolean | null | undefined
   /** `fi.mau.room_id`; appservices only */
-  readonly roomId?: string | null
+  readonly roomId?: string | null | undefined
   /** origin_server_ts of the first events, ms; appservices only */
-  readonly ts?: number | null
+  readonly ts?: number | null | undefined
 }
 
 /** Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_FORBIDDEN. */
@@ -78,7 +78,15 @@ export function createRoom(instance: Instance, actor: Actor, args: CreateRoom): 
     for (const userId of joined) {
       if (userId === creator.userId) continue
       // The bridge vouches for its members: no invitation comes before.
-      core = changeMembership(decision, actor, core, ensureUser(decision, userId, actor.appservice), userId, { membership: 'join' }, { vouched: true }).core
+      core = changeMembership(
+        decision,
+        actor,
+        core,
+        ensureUser(decision, userId, actor.appservice),
+        userId,
+        { membership: 'join' },
+        { vouched: true },
+      ).core
     }
     return { roomId: room.roomId }
   })

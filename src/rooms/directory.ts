@@ -1,5 +1,5 @@
 /** Room aliases and the public room directory. https://spec.matrix.org/v1.19/client-server-api/#room-aliases */
-import { type Errcode, MatrixError, forbidden, notFound } from '../errors.ts'
+import { type Errcode, forbidden, MatrixError, notFound } from '../errors.ts'
 import { isRoomAlias } from '../rules/event-limits.ts'
 import { namedLevel, requiredLevel, userLevel } from '../rules/power-levels.ts'
 import type { RoomRow, UserRow } from '../storage/tables.ts'
@@ -18,14 +18,16 @@ export function putAlias(decision: Decision, actor: Actor, creator: UserRow, roo
       throw new MatrixError('M_EXCLUSIVE', `Alias ${alias} belongs to an appservice`)
     }
   }
-  if (decision.get('alias', { alias })) throw new MatrixError(taken, `Room alias ${alias} already exists`, {}, taken === 'M_UNKNOWN' ? 409 : 400)
+  if (decision.get('alias', { alias }))
+    throw new MatrixError(taken, `Room alias ${alias} already exists`, {}, taken === 'M_UNKNOWN' ? 409 : 400)
   decision.put('alias', { instance: decision.instance.key, alias, room: room.key, creator: creator.key })
 }
 
 /** Errors: 409 M_UNKNOWN when taken, M_INVALID_PARAM, M_EXCLUSIVE, M_FORBIDDEN. */
 export async function createAlias(instance: Instance, actor: Actor, args: { alias: string; roomId: string }): Promise<boolean> {
   await command(instance, (decision) => {
-    if (!isRoomAlias(args.alias) || !isLocal(instance, args.alias)) throw new MatrixError('M_INVALID_PARAM', `${args.alias} is not a local room alias`)
+    if (!isRoomAlias(args.alias) || !isLocal(instance, args.alias))
+      throw new MatrixError('M_INVALID_PARAM', `${args.alias} is not a local room alias`)
     const room = roomOf(decision, args.roomId, actor.userId)
     const core = coreOf(decision, room)
     checkPuppet(actor, core)
@@ -47,7 +49,8 @@ export async function deleteAlias(instance: Instance, actor: Actor, aliasName: s
     const user = actingUser(decision, actor)
     const mayName = userLevel(core.powerLevels, user.userId) >= requiredLevel(core.powerLevels, 'm.room.canonical_alias', true)
     const joined = membershipOf(decision, room.key, user.key)?.membership === 'join'
-    if (alias.creator !== user.key && !(joined && mayName) && !actor.admin) throw forbidden("You don't have permission to delete the alias.")
+    if (alias.creator !== user.key && !(joined && mayName) && !actor.admin)
+      throw forbidden("You don't have permission to delete the alias.")
     decision.remove('alias', alias)
   })
   return true
@@ -62,7 +65,10 @@ export async function setRoomListed(instance: Instance, actor: Actor, args: { ro
     const user = actingUser(decision, actor)
     const joined = membershipOf(decision, room.key, user.key)?.membership === 'join'
     const level = userLevel(core.powerLevels, user.userId)
-    if (!joined || level < Math.max(namedLevel(core.powerLevels, 'state_default'), requiredLevel(core.powerLevels, 'm.room.canonical_alias', true))) {
+    if (
+      !joined ||
+      level < Math.max(namedLevel(core.powerLevels, 'state_default'), requiredLevel(core.powerLevels, 'm.room.canonical_alias', true))
+    ) {
       throw forbidden('You are not allowed to change the room list')
     }
     decision.put('room', { ...room, listed: args.listed ? 1 : 0 })

@@ -24,7 +24,7 @@ export interface PageOptions {
   /** the gap to start from: backwards gives orders ≤ from, forwards orders > from */
   readonly from: number
   /** the gap not to cross */
-  readonly to?: number | null
+  readonly to?: number | null | undefined
   readonly limit: number
   readonly wanted: RowFilter
 }
@@ -67,12 +67,12 @@ export async function readPage(instance: Instance, readable: Readable, options: 
 export interface Messages {
   readonly roomId: string
   readonly dir: 'b' | 'f'
-  readonly from?: string | null
-  readonly to?: string | null
+  readonly from?: string | null | undefined
+  readonly to?: string | null | undefined
   /** usually 10, at most 1 000 */
-  readonly limit?: number | null
+  readonly limit?: number | null | undefined
   /** RoomEventFilter as JSON */
-  readonly filter?: string | null
+  readonly filter?: string | null | undefined
 }
 
 /** The answer of /messages as JSON text: start, chunk, end (absent when there is nothing more), state. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON. */
@@ -102,17 +102,10 @@ export interface EventId {
   readonly eventId: string
 }
 
-/** One event as a client event. Errors: M_NOT_FOUND when there is none that the caller may see. */
-export async function readEvent(instance: Instance, actor: Actor, args: EventId): Promise<string> {
-  const { readable, row } = await requireEvent(instance, actor, args)
-  const [text] = await formatEvents(instance, requesterOf(actor, readable.user), [row], { ...formatOptions(readable), bundle: true })
-  return text!
-}
-
 export interface Context extends EventId {
   /** events before and after together, usually 10 */
-  readonly limit?: number | null
-  readonly filter?: string | null
+  readonly limit?: number | null | undefined
+  readonly filter?: string | null | undefined
 }
 
 /** The answer of /context as JSON text: the event, what stands around it, and the state at the last event. Errors: M_NOT_FOUND, M_BAD_JSON. */
@@ -167,7 +160,7 @@ async function senders(instance: Instance, readable: Readable, rows: readonly Ev
 }
 
 /** The event, when the caller may see it. "404: the event was not found or you do not have permission to read this event." */
-async function requireEvent(instance: Instance, actor: Actor, args: EventId): Promise<{ readable: Readable; row: EventRow }> {
+export async function requireEvent(instance: Instance, actor: Actor, args: EventId): Promise<{ readable: Readable; row: EventRow }> {
   const readable = await requireReadable(instance, actor, args.roomId).catch((error: unknown) => {
     const hidden = error instanceof MatrixError && error.errcode === 'M_FORBIDDEN' && !actor.puppet
     throw hidden ? notFound('Event not found') : error

@@ -12,13 +12,22 @@ export interface Place {
 }
 
 /** For each place the state event that was in force at `upTo(room)`: itself, or the nearest before; none when there was none. */
-export async function stateEventsAt(storage: Storage, places: readonly Place[], upTo: (room: number) => number): Promise<EventRow[]> {
+export function stateEventsAt(storage: Storage, places: readonly Place[], upTo: (room: number) => number): Promise<EventRow[]> {
+  return stateEventsBack(storage, places, (row) => row.order <= upTo(row.room))
+}
+
+/** For each place the first state event going back that is accepted: itself, what it replaced, and so on. */
+export async function stateEventsBack(
+  storage: Storage,
+  places: readonly Place[],
+  accepts: (row: EventRow) => boolean,
+): Promise<EventRow[]> {
   const found: EventRow[] = []
   let asked = places
   while (asked.length > 0) {
     const earlier: Place[] = []
     for (const row of await storage.eventsAt(asked)) {
-      if (row.order <= upTo(row.room)) found.push(row)
+      if (accepts(row)) found.push(row)
       else if (row.replaces !== null) earlier.push({ room: row.room, order: row.replaces })
     }
     asked = earlier

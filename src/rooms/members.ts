@@ -1,5 +1,5 @@
 /** Who is in a room, and in which rooms somebody is. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomidmembers */
-import { invalidParam } from '../errors.ts'
+import { forbidden, invalidParam } from '../errors.ts'
 import { isMembership } from '../rules/room-view.ts'
 import type { MembershipRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -10,16 +10,17 @@ import { requireUser } from '../users/users.ts'
 import { checkPuppetRead } from './puppets.ts'
 import { noSuchRoom } from './room-core.ts'
 import { jsonArray, memberPagesAt } from './state.ts'
-import { requireReadable } from './visibility.ts'
+import { type Readable, requireReadable } from './visibility.ts'
 
 const membersPerPage = 1_000
+const usualPage = 100
 
 export interface Members {
   readonly roomId: string
   /** a token: the members as they were then */
-  readonly at?: string | null
-  readonly membership?: string | null
-  readonly notMembership?: string | null
+  readonly at?: string | null | undefined
+  readonly membership?: string | null | undefined
+  readonly notMembership?: string | null | undefined
 }
 
 /** The m.room.member events as pieces of a JSON array. Errors: M_FORBIDDEN, M_INVALID_PARAM for a bad token or membership. */
@@ -94,6 +95,24 @@ export async function memberPage(
     members: shown.flatMap((row) => ({ ...row, userId: ids.get(row.user) ?? '' })).filter((member) => member.userId !== ''),
     next: rows.length > page.limit ? shown.at(-1)!.user : null,
   }
+}
+
+/** The same for whoever reads the room now. Errors: M_FORBIDDEN for who has left: `members` says who was there then. */
+export async function memberList(
+  instance: Instance,
+  { room, membership }: Readable,
+  page: { memberships?: readonly string[] | null | undefined; after?: string | null | undefined; first?: number | null | undefined },
+): Promise<MemberPage> {
+  if (membership && membership.membership !== 'join') throw forbidden('You are not in this room any more')
+  const after = page.after ? /^m(\d{1,15})$/.exec(page.after)?.[1] : '0'
+  const limit = page.first ?? usualPage
+  if (after === undefined) throw invalidParam(`after: ${page.after} is not a cursor of members`)
+  if (limit < 1 || limit > membersPerPage) throw invalidParam(`A page has 1 to ${membersPerPage} members`)
+  return memberPage(instance, room.key, { memberships: page.memberships ?? ['join'], after: Number(after), limit })
+}
+
+export function memberCursor(member: Member): string {
+  return `m${member.user}`
 }
 
 /** Ids of the rooms that who is asking is joined to. */

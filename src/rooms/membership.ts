@@ -1,5 +1,5 @@
 /** Join, invite, leave, kick, ban, unban, knock, forget. https://spec.matrix.org/v1.19/client-server-api/#room-membership */
-import { MatrixError, forbidden, notFound } from '../errors.ts'
+import { forbidden, MatrixError, notFound } from '../errors.ts'
 import { allowedRooms, checkMembershipAction, isRestricted, mayAuthoriseJoin } from '../rules/member-auth.ts'
 import type { Membership } from '../rules/room-view.ts'
 import type { JsonObject } from '../rules/values.ts'
@@ -34,7 +34,8 @@ export function changeMembership(
   options: Options = {},
 ): { eventId: string; core: RoomCore } {
   const membership = given['membership']
-  const target = membership === 'invite' || sender.userId === targetId ? ensureUser(decision, targetId, actor.appservice) : findUser(decision, targetId)
+  const target =
+    membership === 'invite' || sender.userId === targetId ? ensureUser(decision, targetId, actor.appservice) : findUser(decision, targetId)
   if (!target) throw forbidden(`User ${targetId} not in room`)
   const before = membershipOf(decision, core.key, target.key)
   let content = given
@@ -67,7 +68,11 @@ function authorisation(decision: Decision, core: RoomCore, userId: string): Json
 }
 
 /** By id or alias. Errors: M_NOT_FOUND for an alias nobody has, M_FORBIDDEN. */
-export function joinRoom(instance: Instance, actor: Actor, args: { roomIdOrAlias: string; reason?: string | null; extra?: JsonObject | null }): Promise<{ roomId: string }> {
+export function joinRoom(
+  instance: Instance,
+  actor: Actor,
+  args: { roomIdOrAlias: string; reason?: string | null | undefined; extra?: JsonObject | null | undefined },
+): Promise<{ roomId: string }> {
   return command(instance, (decision) => {
     const room = roomByIdOrAlias(decision, args.roomIdOrAlias)
     const core = coreOf(decision, room)
@@ -82,7 +87,11 @@ export function joinRoom(instance: Instance, actor: Actor, args: { roomIdOrAlias
   })
 }
 
-export function knockRoom(instance: Instance, actor: Actor, args: { roomIdOrAlias: string; reason?: string | null }): Promise<{ roomId: string }> {
+export function knockRoom(
+  instance: Instance,
+  actor: Actor,
+  args: { roomIdOrAlias: string; reason?: string | null | undefined },
+): Promise<{ roomId: string }> {
   return command(instance, (decision) => {
     const room = roomByIdOrAlias(decision, args.roomIdOrAlias)
     const core = coreOf(decision, room)
@@ -98,8 +107,8 @@ export function knockRoom(instance: Instance, actor: Actor, args: { roomIdOrAlia
 export interface MembershipAction {
   readonly roomId: string
   readonly userId: string
-  readonly reason?: string | null
-  readonly extra?: JsonObject | null
+  readonly reason?: string | null | undefined | undefined
+  readonly extra?: JsonObject | null | undefined | undefined
 }
 
 /** Errors: M_FORBIDDEN; for a member the text says "is already in the room", which bridges read. */
@@ -131,7 +140,8 @@ async function act(
     const core = coreOf(decision, roomOf(decision, args.roomId, actor.userId))
     checkPuppet(actor, core)
     const sender = actingUser(decision, actor)
-    const target = action === 'invite' || action === 'ban' ? ensureUser(decision, args.userId, actor.appservice) : findUser(decision, args.userId)
+    const target =
+      action === 'invite' || action === 'ban' ? ensureUser(decision, args.userId, actor.appservice) : findUser(decision, args.userId)
     const current = (target && membershipOf(decision, core.key, target.key)?.membership) ?? null
     const senderIn = membershipOf(decision, core.key, sender.key)?.membership === 'join'
     if (senderIn && (action === 'kick' || action === 'unban')) throwRefusal(checkMembershipAction(action, current as Membership | null))
@@ -141,7 +151,11 @@ async function act(
 }
 
 /** Leaves a room, declines an invitation or withdraws a knock; answers too when the user has left already. */
-export async function leaveRoom(instance: Instance, actor: Actor, args: { roomId: string; reason?: string | null; extra?: JsonObject | null }): Promise<boolean> {
+export async function leaveRoom(
+  instance: Instance,
+  actor: Actor,
+  args: { roomId: string; reason?: string | null | undefined; extra?: JsonObject | null | undefined },
+): Promise<boolean> {
   await command(instance, (decision) => {
     const core = coreOf(decision, roomOf(decision, args.roomId, actor.userId))
     checkPuppet(actor, core)
@@ -188,4 +202,3 @@ export function roomByIdOrAlias(decision: Decision, idOrAlias: string): RoomRow 
 function reasoned(reason: string | null | undefined): JsonObject {
   return reason ? { reason } : {}
 }
-

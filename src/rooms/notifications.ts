@@ -1,6 +1,7 @@
 /** Unread marks: one row for each event that a push rule marked for a user, until it is read. */
-import { isObject, type JsonObject } from '../rules/values.ts'
+
 import { pushSubject } from '../rules/push-subject.ts'
+import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { pushEvaluatorOf } from '../users/push-rules.ts'
@@ -15,17 +16,34 @@ interface Event extends JsonObject {
 }
 
 /** Evaluates each reader's push rules and leaves a mark where they notify. */
-export function notifyUsers(decision: Decision, core: RoomCore, row: EventRow, event: Event, readers: readonly UserRow[], target: UserRow | null): void {
+export function notifyUsers(
+  decision: Decision,
+  core: RoomCore,
+  row: EventRow,
+  event: Event,
+  readers: readonly UserRow[],
+  target: UserRow | null,
+): void {
   const users = target?.syncs && event.content['membership'] === 'invite' ? [...readers, target] : readers
   if (users.length === 0 || (users.length === 1 && users[0]!.key === row.sender)) return
   const subject = pushSubject(event, { memberCount: core.counts.join, powerLevels: core.powerLevels })
   for (const user of users) {
     if (user.key === row.sender) continue
     const displayName = membershipOf(decision, core.key, user.key)?.displayName ?? undefined
-    const outcome = pushEvaluatorOf(decision, user)(subject, displayName === undefined ? { userId: user.userId } : { userId: user.userId, displayName })
+    const outcome = pushEvaluatorOf(decision, user)(
+      subject,
+      displayName === undefined ? { userId: user.userId } : { userId: user.userId, displayName },
+    )
     if (!outcome.notify) continue
     const thread = threadOf(event.content) ?? ''
-    decision.write('notification', { instance: row.instance, user: user.key, room: core.key, order: row.order, thread, highlight: outcome.highlight ? 1 : 0 })
+    decision.write('notification', {
+      instance: row.instance,
+      user: user.key,
+      room: core.key,
+      order: row.order,
+      thread,
+      highlight: outcome.highlight ? 1 : 0,
+    })
     setUnread(decision, user.key, core.key, unreadIn(decision, user.key, core.key) + 1)
   }
 }

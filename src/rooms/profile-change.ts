@@ -18,7 +18,11 @@ const roomsPerCommand = 100
  * the room shows them already. https://spec.matrix.org/v1.19/client-server-api/#events-on-change-of-profile-information
  * Errors: M_FORBIDDEN for another user's, M_BAD_JSON, M_INVALID_PARAM, M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE.
  */
-export async function setProfileField(instance: Instance, actor: Actor, args: { userId: string; key: string; value: Json }): Promise<boolean> {
+export async function setProfileField(
+  instance: Instance,
+  actor: Actor,
+  args: { userId: string; key: string; value: Json },
+): Promise<boolean> {
   requireSelf(actor, args.userId)
   const user = await command(instance, (decision) => {
     const before = actingUser(decision, actor)

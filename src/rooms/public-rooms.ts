@@ -1,40 +1,28 @@
-/** The public room directory, and what it says of a room. https://spec.matrix.org/v1.19/client-server-api/#published-room-directory */
+/** The public room directory, and the aliases of a room. https://spec.matrix.org/v1.19/client-server-api/#published-room-directory */
 import { invalidParam, notFound } from '../errors.ts'
-import { parseHistoryVisibility } from '../rules/history-visibility.ts'
-import type { JsonObject } from '../rules/values.ts'
-import type { RoomRow } from '../storage/tables.ts'
+import { isArray, type Json } from '../rules/values.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { type RoomOverview, readOverviews } from './room-overview.ts'
 import { requireReadable } from './visibility.ts'
 
 /** Rooms per page unless less is asked for. */
 const mostPerPage = 500
 
 export interface PublicRooms {
-  readonly limit?: number | null
+  readonly limit?: number | null | undefined
   /** next_batch or prev_batch of an earlier page */
-  readonly since?: string | null
+  readonly since?: string | null | undefined
   /** part of a name, a topic or an alias, whatever the case */
-  readonly searchTerm?: string | null
-  /** only rooms of these types; null among them: rooms without one */
-  readonly roomTypes?: readonly (string | null)[] | null
+  readonly searchTerm?: string | null | undefined
+  /** a list: only rooms of these types; null among them: rooms without one */
+  readonly roomTypes?: Json | undefined
   /** another server's directory, which nobody here can ask */
-  readonly server?: string | null
+  readonly server?: string | null | undefined
 }
 
-export interface PublicRoom {
+export interface PublicRoom extends RoomOverview {
   readonly roomId: string
-  readonly name: string | null
-  readonly topic: string | null
-  readonly canonicalAlias: string | null
-  /** mxc: address */
-  readonly avatarUrl: string | null
-  readonly joinedMemberCount: number
-  readonly joinRule: string
-  /** null: an ordinary room */
-  readonly roomType: string | null
-  readonly worldReadable: boolean
-  readonly guestCanJoin: boolean
 }
 
 export interface PublicRoomPage {
@@ -48,17 +36,26 @@ export interface PublicRoomPage {
 export async function publicRooms(instance: Instance, args: PublicRooms): Promise<PublicRoomPage> {
   if (args.server && args.server !== instance.bridgeDomain && args.server !== instance.userDomain)
     throw notFound('This homeserver does not federate')
+  if (args.roomTypes && !isArray(args.roomTypes)) throw invalidParam('room_types must be a list')
   const start = offset(args.since)
   const limit = Math.min(Math.max(args.limit ?? mostPerPage, 1), mostPerPage)
   const listed = await instance.storage.find('room', { where: { listed: 1 } })
-  const rooms = (await describeRooms(instance, listed)).filter((room) => isSought(room, args))
-  rooms.sort((a, b) => b.joinedMemberCount - a.joinedMemberCount || (a.roomId < b.roomId ? -1 : 1))
+  const overviews = await readOverviews(
+    instance,
+    listed.map(({ key }) => key),
+  )
+  const rooms = overviews.map((overview, i) => ({ ...overview, roomId: listed[i]!.roomId })).filter((room) => isSought(room, args))
+  rooms.sort((a, b) => size(b) - size(a) || (a.roomId < b.roomId ? -1 : 1))
   return {
     rooms: rooms.slice(start, start + limit),
     nextBatch: start + limit < rooms.length ? `p${start + limit}` : null,
     prevBatch: start > 0 ? `p${Math.max(0, start - limit)}` : null,
     total: rooms.length,
   }
+}
+
+function size(room: PublicRoom): number {
+  return room.joinedMemberCount ?? 0
 }
 
 function offset(token: string | null | undefined): number {
@@ -68,53 +65,9 @@ function offset(token: string | null | undefined): number {
 }
 
 function isSought(room: PublicRoom, { searchTerm, roomTypes }: PublicRooms): boolean {
-  if (roomTypes && !roomTypes.includes(room.roomType)) return false
+  if (isArray(roomTypes) && !roomTypes.includes(room.roomType)) return false
   const term = searchTerm?.toLowerCase()
   return !term || [room.name, room.topic, room.canonicalAlias].some((text) => text?.toLowerCase().includes(term))
-}
-
-const describedTypes = [
-  'm.room.create',
-  'm.room.name',
-  'm.room.topic',
-  'm.room.canonical_alias',
-  'm.room.avatar',
-  'm.room.join_rules',
-  'm.room.guest_access',
-  'm.room.history_visibility',
-]
-
-/** What anybody may know of rooms that are open to them, in the order of the rows. */
-export async function describeRooms(instance: Instance, rooms: readonly RoomRow[]): Promise<PublicRoom[]> {
-  const keys = rooms.map((room) => room.key)
-  const [counts, states] = await Promise.all([
-    instance.storage.memberCounts(keys),
-    instance.storage.currentState(keys, { types: describedTypes }),
-  ])
-  const contents = new Map<string, JsonObject>()
-  for (const state of states) {
-    if (state.stateKey === '')
-      contents.set(`${state.room} ${state.type}`, (JSON.parse(state.json) as { content?: JsonObject }).content ?? {})
-  }
-  return rooms.map(({ key, roomId }) => {
-    const content = (type: string): JsonObject => contents.get(`${key} ${type}`) ?? {}
-    return {
-      roomId,
-      name: text(content('m.room.name')['name']),
-      topic: text(content('m.room.topic')['topic']),
-      canonicalAlias: text(content('m.room.canonical_alias')['alias']),
-      avatarUrl: text(content('m.room.avatar')['url']),
-      joinedMemberCount: counts.get(key)?.['join'] ?? 0,
-      joinRule: text(content('m.room.join_rules')['join_rule']) ?? 'invite',
-      roomType: text(content('m.room.create')['type']),
-      worldReadable: parseHistoryVisibility(content('m.room.history_visibility')) === 'world_readable',
-      guestCanJoin: content('m.room.guest_access')['guest_access'] === 'can_join',
-    }
-  })
-}
-
-function text(value: unknown): string | null {
-  return typeof value === 'string' && value !== '' ? value : null
 }
 
 /** Aliases of this server that point to the room. Errors: M_FORBIDDEN for who may not read it. */

@@ -14,7 +14,6 @@ export async function checkPuppetRead(instance: Instance, actor: Actor, room: nu
   if (actor.puppet && ((await instance.storage.appserviceCounts(room)).get(actor.appservice!) ?? 0) === 0) throw notYours()
 }
 
-
 function notYours(): Error {
   return forbidden('The appservice has no user in this room')
 }

@@ -1,13 +1,13 @@
 /** Changing push rules. A bridge may change those of its own rooms for the owner, so it stands with the rooms. */
 import { forbidden } from '../errors.ts'
 import {
-  deletePushRule as withoutRule,
   type PushRuleKind,
   type PushRulePlace,
   type PushRuleset,
-  putPushRule as withRule,
   setPushRuleActions as withActions,
   setPushRuleEnabled as withEnabled,
+  deletePushRule as withoutRule,
+  putPushRule as withRule,
 } from '../rules/push-rules.ts'
 import type { Json, JsonObject, Refusal } from '../rules/values.ts'
 import { command } from '../stream/command.ts'
@@ -27,7 +27,11 @@ interface NamedRule {
  * Adds or replaces a rule. https://spec.matrix.org/v1.19/client-server-api/#put_matrixclientv3pushrulesglobalkindruleid
  * Errors: M_INVALID_PARAM, M_MISSING_PARAM, M_BAD_JSON; M_NOT_FOUND when `before` or `after` names no rule.
  */
-export function setPushRule(instance: Instance, actor: Actor, args: NamedRule & { rule: JsonObject; place?: PushRulePlace }): Promise<boolean> {
+export function setPushRule(
+  instance: Instance,
+  actor: Actor,
+  args: NamedRule & { rule: JsonObject; place?: PushRulePlace },
+): Promise<boolean> {
   return change(instance, actor, args, (rules, kind) => withRule(rules, kind, args.ruleId, args.rule, args.place))
 }
 

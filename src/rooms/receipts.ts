@@ -26,9 +26,9 @@ const mostHops = 3
 export interface Receipt {
   readonly eventId: string
   /** "main" or a thread's root; without, the receipt counts for all threads */
-  readonly threadId?: string | null
+  readonly threadId?: string | null | undefined
   /** further keys: they stand beside ts in what others read. `ts` among them, ms, is the receipt's time if an appservice says so */
-  readonly extra?: JsonObject | null
+  readonly extra?: JsonObject | null | undefined
 }
 
 export interface SendReceipt extends Receipt {
@@ -36,7 +36,7 @@ export interface SendReceipt extends Receipt {
   /** m.read, m.read.private or m.fully_read */
   readonly type: string
   /** m.fully_read only: it may move back */
-  readonly allowBackward?: boolean | null
+  readonly allowBackward?: boolean | null | undefined
 }
 
 /** Errors: M_FORBIDDEN unless joined, M_NOT_FOUND for an unknown event, M_INVALID_PARAM for a bad type or thread. */
@@ -54,11 +54,11 @@ export async function sendReceipt(instance: Instance, actor: Actor, args: SendRe
 
 export interface ReadMarkers {
   readonly roomId: string
-  readonly read?: Receipt | null
-  readonly readPrivate?: Receipt | null
-  readonly fullyRead?: Receipt | null
+  readonly read?: Receipt | null | undefined
+  readonly readPrivate?: Receipt | null | undefined
+  readonly fullyRead?: Receipt | null | undefined
   /** `com.beeper.allow_backward`: m.fully_read may move back; receipts never do */
-  readonly allowBackward?: boolean | null
+  readonly allowBackward?: boolean | null | undefined
 }
 
 /** Any of the three markers in one step: all or none. Errors: as sendReceipt. */

@@ -19,7 +19,7 @@ export interface Redact {
   readonly txnId: string
   /** reason and whatever else the caller put into the body: all of it stands in the redaction's content */
   readonly content: JsonObject
-  readonly ts?: number | null
+  readonly ts?: number | null | undefined
 }
 
 /** Empties an event of the caller's own, or anyone's with the redact power level. Errors: M_FORBIDDEN, M_NOT_FOUND. */

@@ -68,7 +68,10 @@ export function removeRelation(decision: Decision, row: EventRow, content: JsonO
         where: { room: row.room, parent: relation.eventId, sender: row.sender, relType: 'm.annotation' },
       }),
     )
-    decision.set(name, known.filter((other) => other.order !== row.order))
+    decision.set(
+      name,
+      known.filter((other) => other.order !== row.order),
+    )
   }
 }
 

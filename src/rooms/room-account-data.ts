@@ -18,7 +18,11 @@ interface OfRoom {
 }
 
 /** Errors: M_FORBIDDEN for another user's or a room that the user was never in, M_BAD_JSON (405) for what the server keeps. */
-export async function setRoomAccountData(instance: Instance, actor: Actor, args: OfRoom & { type: string; content: JsonObject }): Promise<boolean> {
+export async function setRoomAccountData(
+  instance: Instance,
+  actor: Actor,
+  args: OfRoom & { type: string; content: JsonObject },
+): Promise<boolean> {
   checkAccountDataType(args.type)
   const content = JSON.stringify(args.content)
   await changeRoomData(instance, actor, args, args.type, () => content)
@@ -63,7 +67,13 @@ export async function removeTag(instance: Instance, actor: Actor, args: OfRoom &
 }
 
 /** `change` gives the new content, or null to leave it as it is. */
-async function changeRoomData(instance: Instance, actor: Actor, args: OfRoom, type: string, change: (before: string | null) => string | null): Promise<void> {
+async function changeRoomData(
+  instance: Instance,
+  actor: Actor,
+  args: OfRoom,
+  type: string,
+  change: (before: string | null) => string | null,
+): Promise<void> {
   requireSelf(actor, args.userId)
   await command(instance, (decision) => {
     const room = roomOf(decision, args.roomId, actor.userId)
@@ -100,4 +110,9 @@ function tagsIn(content: string | null): JsonObject {
 
 function tagsText(tags: JsonObject): string {
   return JSON.stringify({ tags })
+}
+
+/** The tags among what a user keeps about a room. */
+export function tagsAmong(data: readonly AccountData[]): JsonObject {
+  return tagsIn(data.find(({ type }) => type === tagType)?.content ?? null)
 }

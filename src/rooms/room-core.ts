@@ -1,10 +1,9 @@
 /** What decisions about a room read at nearly every event, held as one immutable value. */
-import { MatrixError, forbidden } from '../errors.ts'
+import { forbidden, MatrixError } from '../errors.ts'
 import { type PowerLevels, parsePowerLevels, powerLevelsWithoutEvent } from '../rules/power-levels.ts'
 import { creatorOf, defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
 import type { Membership, RoomView } from '../rules/room-view.ts'
-import type { Refusal } from '../rules/values.ts'
-import type { JsonObject } from '../rules/values.ts'
+import type { JsonObject, Refusal } from '../rules/values.ts'
 import type { MembershipRow, RoomRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'

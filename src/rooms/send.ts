@@ -1,5 +1,5 @@
 /** Message events and state events. https://spec.matrix.org/v1.19/client-server-api/#sending-events-to-a-room */
-import { MatrixError, forbidden } from '../errors.ts'
+import { forbidden, MatrixError } from '../errors.ts'
 import { canonicalAliases, checkCanonicalAlias } from '../rules/auth.ts'
 import { isEventId } from '../rules/event-limits.ts'
 import type { JsonObject } from '../rules/values.ts'
@@ -17,8 +17,8 @@ import { coreOf, type RoomCore, roomOf, throwRefusal } from './room-core.ts'
 /** What only an appservice may choose. */
 export interface EventOptions {
   /** origin_server_ts, ms */
-  readonly ts?: number | null
-  readonly eventId?: string | null
+  readonly ts?: number | null | undefined
+  readonly eventId?: string | null | undefined
 }
 
 export interface SendMessage extends EventOptions {
@@ -40,7 +40,13 @@ export function sendMessage(instance: Instance, actor: Actor, args: SendMessage)
       if (args.type === 'm.room.redaction') {
         const target = args.content['redacts']
         if (typeof target !== 'string') throw new MatrixError('M_MISSING_PARAM', 'redacts is missing')
-        return redactEvent(decision, core, sender, { ...chosen(actor, args), eventId: target, content: args.content, device: actor.device, txnId: args.txnId })
+        return redactEvent(decision, core, sender, {
+          ...chosen(actor, args),
+          eventId: target,
+          content: args.content,
+          device: actor.device,
+          txnId: args.txnId,
+        })
       }
       const { row } = appendEvent(decision, core, {
         type: args.type,
@@ -61,7 +67,7 @@ export interface SendState extends EventOptions {
   readonly stateKey: string
   readonly content: JsonObject
   /** `fi.mau.transaction_id`: makes the request repeatable */
-  readonly txnId?: string | null
+  readonly txnId?: string | null | undefined
 }
 
 /** Sets state; the same content again by the same user answers the event that stands. Errors: M_FORBIDDEN, M_BAD_ALIAS, M_TOO_LARGE. */
@@ -79,7 +85,13 @@ export function sendState(instance: Instance, actor: Actor, args: SendState): Pr
       const standing = sameState(decision, core, sender.userId, args)
       if (standing) return { eventId: standing }
       if (args.type === 'm.room.canonical_alias') checkAliases(decision, core, args.content)
-      const { row } = appendEvent(decision, core, { type: args.type, stateKey: args.stateKey, sender, content: args.content, ...chosen(actor, args) })
+      const { row } = appendEvent(decision, core, {
+        type: args.type,
+        stateKey: args.stateKey,
+        sender,
+        content: args.content,
+        ...chosen(actor, args),
+      })
       return { eventId: row.eventId }
     })
   })
@@ -94,7 +106,12 @@ export function chosen(actor: Actor, options: EventOptions): { ts?: number; even
 }
 
 /** The id of the current state event when it says just this. */
-export function sameState(decision: Decision, core: RoomCore, sender: string, args: { type: string; stateKey: string; content: JsonObject }): string | null {
+export function sameState(
+  decision: Decision,
+  core: RoomCore,
+  sender: string,
+  args: { type: string; stateKey: string; content: JsonObject },
+): string | null {
   const state = decision.get('state', { room: core.key, type: args.type, stateKey: args.stateKey })
   const row = state && decision.get('event', { room: core.key, order: state.order })
   if (!row || row.redactedBy !== null) return null

@@ -32,18 +32,24 @@ export interface StateKey {
 /** One state event as a client event. Errors: M_FORBIDDEN, M_NOT_FOUND. */
 export async function stateEvent(instance: Instance, actor: Actor, args: StateKey): Promise<string> {
   const readable = await requireReadable(instance, actor, args.roomId)
-  const row = await stateRow(instance, readable, args)
+  const row = found(await stateRow(instance, readable, args))
   const [text] = await formatEvents(instance, requesterOf(actor, readable.user), [row], { roomId: args.roomId })
   return text!
 }
 
 /** The content alone, as JSON text. Errors: M_FORBIDDEN, M_NOT_FOUND. */
 export async function stateContent(instance: Instance, actor: Actor, args: StateKey): Promise<string> {
-  const row = await stateRow(instance, await requireReadable(instance, actor, args.roomId), args)
+  const row = found(await stateRow(instance, await requireReadable(instance, actor, args.roomId), args))
   return JSON.stringify((JSON.parse(row.json) as { content?: object }).content ?? {})
 }
 
-async function stateRow(instance: Instance, readable: Readable, args: StateKey): Promise<EventRow> {
+function found(row: EventRow | null): EventRow {
+  if (!row) throw notFound('The room has no such state')
+  return row
+}
+
+/** One state event as it stands for the reader, null when there is none. */
+export async function stateRow(instance: Instance, readable: Readable, args: Omit<StateKey, 'roomId'>): Promise<EventRow | null> {
   const { storage } = instance
   const room = readable.room.key
   const user = args.type === 'm.room.member' ? await storage.first('user', { userId: args.stateKey }) : null
@@ -52,8 +58,7 @@ async function stateRow(instance: Instance, readable: Readable, args: StateKey):
       ? user && (await storage.first('membership', { room, user: user.key }))
       : await storage.first('state', { room, type: args.type, stateKey: args.stateKey })
   const rows = place ? await stateEventsAt(storage, [place], () => readable.upTo) : []
-  if (!rows[0]) throw notFound('The room has no such state')
-  return rows[0]
+  return rows[0] ?? null
 }
 
 /** Memberships excepted. `types`: only these. */

@@ -44,7 +44,7 @@ export interface SetTyping {
   readonly userId: string
   readonly typing: boolean
   /** after which it ends by itself, ms; usually 30 000, at most 120 000 */
-  readonly timeoutMs?: number | null
+  readonly timeoutMs?: number | null | undefined
 }
 
 /** Errors: M_FORBIDDEN for another user, or unless joined. */

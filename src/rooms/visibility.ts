@@ -34,7 +34,7 @@ export async function requireReadable(instance: Instance, actor: Actor, roomId: 
   if (membership?.membership === 'join') return { room, user, membership, upTo: published }
   if ((await currentVisibility(instance, room.key)) === 'world_readable') return { room, user, membership, upTo: published }
   if (membership && !membership.forgotten && (membership.membership === 'leave' || membership.membership === 'ban')) {
-    const left = leftAt((await ownMemberships(instance, [membership])).get(room.key) ?? [])
+    const left = leftAt((await membershipHistories(instance, [membership])).get(room.key) ?? [])
     if (left !== null) return { room, user, membership, upTo: left }
   }
   throw noSuchRoom(actor.userId)
@@ -60,7 +60,7 @@ export async function visibleEvents(
     // Who is joined sees all of a room that was never anything else than shared or world_readable.
     if (membership && !(membership.membership === 'join' && isOpen(visibilities.get(room) ?? []))) asked.push(membership)
   }
-  const chains = await ownMemberships(instance, asked)
+  const chains = await membershipHistories(instance, asked)
   return rows.filter((row) => {
     const membership = memberships.get(row.room)
     if (isSinceJoin(row, membership)) return true
@@ -82,13 +82,13 @@ export function visibleTo(
 }
 
 /** A value and the order from which on it holds. */
-interface Since<T> {
+export interface Since<T> {
   readonly order: number
   readonly value: T
 }
 
 /** Oldest first. */
-type Chain<T> = readonly Since<T>[]
+export type Chain<T> = readonly Since<T>[]
 
 function isSinceJoin(row: EventRow, membership: MembershipRow | undefined): boolean {
   return membership?.membership === 'join' && row.order >= membership.since
@@ -128,7 +128,8 @@ async function historyVisibilities(instance: Instance, rooms: readonly number[])
   return lookBack(instance, states, parseHistoryVisibility)
 }
 
-async function ownMemberships(instance: Instance, rows: readonly MembershipRow[]): Promise<Map<number, Chain<Membership>>> {
+/** All memberships of users, given their rows, by room: oldest first. */
+export async function membershipHistories(instance: Instance, rows: readonly MembershipRow[]): Promise<Map<number, Chain<Membership>>> {
   return lookBack(instance, rows, (content) => content['membership'] as Membership)
 }
 

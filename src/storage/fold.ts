@@ -3,6 +3,7 @@
  * upsert per table are enough: the same key twice in one upsert aborts the whole transaction on PostgreSQL.
  */
 import type { ChangeSet, Operation, RangeKind, RangeRemovals } from './change-set.ts'
+import { instanceColumn } from './query.ts'
 import { type Table, type TableName, tables } from './tables.ts'
 
 export interface RangeRemoval {
@@ -123,23 +124,21 @@ function columns(table: TableName, folded: Fold): TableChanges {
   return { table, ranges: folded.ranges, removals: removed[0]?.length ?? 0, removed, puts: put[0]?.length ?? 0, put }
 }
 
-/**
- * Refuses what the drivers would store as something else, and rows of another instance. Called before a change set is queued, so that
- * its own command gets the error.
- */
-export function check(change: ChangeSet, anyInstance: boolean): void {
+/** Why a change set cannot be written, if so: the drivers would store something else in silence, or it holds a row of another instance. */
+export function refusal(change: ChangeSet, anyInstance: boolean): TypeError | null {
   for (const operation of change.operations) {
     if (operation.kind === 'range') continue
     const described: Table = tables[operation.table]
-    const own = operation.table === 'instance' ? 'key' : 'instance'
+    const own = instanceColumn(operation.table)
     if (!anyInstance && own in operation.row && operation.row[own] !== change.instance) {
-      throw new TypeError(`change set of instance ${change.instance} holds a ${operation.table} of ${operation.row[own]}`)
+      return new TypeError(`change set of instance ${change.instance} holds a ${operation.table} of ${operation.row[own]}`)
     }
     const names = operation.kind === 'put' ? Object.keys(described.columns) : described.key
     for (const name of names) {
       const value = operation.row[name]
       const fits = value === null || (described.columns[name] === 'text' ? typeof value === 'string' : Number.isSafeInteger(value))
-      if (!fits) throw new TypeError(`${operation.table}.${name} cannot be ${typeof value === 'number' ? value : typeof value}`)
+      if (!fits) return new TypeError(`${operation.table}.${name} cannot be ${typeof value === 'number' ? value : typeof value}`)
     }
   }
+  return null
 }

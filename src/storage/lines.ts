@@ -35,8 +35,11 @@ export class Entry {
   readonly reject: (error: unknown) => void
   /** resolved, or about to be, or rejected */
   done = false
+  /** why it cannot be written; it fails when its turn comes, because what is queued before it is still good */
+  readonly refused: Error | null
 
-  constructor(line: Line, change: ChangeSet, onCommitted: () => void) {
+  constructor(line: Line, change: ChangeSet, onCommitted: () => void, refused: Error | null) {
+    this.refused = refused
     this.line = line
     this.change = change
     this.onCommitted = onCommitted
@@ -86,8 +89,8 @@ export class Lines {
     return line !== undefined && (line.count >= this.limits.lineChangeSets || line.weight >= this.limits.lineWeight)
   }
 
-  add(line: Line, change: ChangeSet, onCommitted: () => void): Entry {
-    const entry = new Entry(line, change, onCommitted)
+  add(line: Line, change: ChangeSet, onCommitted: () => void, refused: Error | null): Entry {
+    const entry = new Entry(line, change, onCommitted, refused)
     if (line.waiting.length === 0) this.turns.push(line)
     line.waiting.push(entry)
     line.count += 1

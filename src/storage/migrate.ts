@@ -44,8 +44,7 @@ export function migrateSqlite(database: Database, nowMs: number, folder = migrat
     database.pragma('foreign_keys = OFF')
     database.exec('BEGIN IMMEDIATE')
     try {
-      // Prisma writes AUTOINCREMENT for an integer key, which a table WITHOUT ROWID refuses; we never let SQLite choose a key.
-      database.exec(migration.sql.replaceAll(' PRIMARY KEY AUTOINCREMENT', ' PRIMARY KEY'))
+      database.exec(migration.sql)
       database.prepare(register('?, ?, ?, ?, ?')).run(randomUUID(), migration.checksum, migration.name, nowMs, nowMs)
       database.exec('COMMIT')
     } catch (error) {

@@ -91,8 +91,8 @@ export class PostgresWriter {
   }
 
   async close(): Promise<void> {
-    await this.turn.catch(() => undefined)
     this.closed = true
+    await this.turn.catch(() => undefined)
     await this.connection?.client.end()
   }
 

@@ -1,7 +1,8 @@
 /** Opens a database and gives it the shape of a Shard: what is the same on both engines meets here. */
+import { unavailable } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import type { ChangeSet } from './change-set.ts'
-import type { Engine } from './engine.ts'
+import { CommitError, type Engine } from './engine.ts'
 import type { Limits } from './lines.ts'
 import { type FileLock, firstPosition, lockFile } from './ownership.ts'
 import { openPostgres } from './postgres.ts'
@@ -65,6 +66,7 @@ class OpenShard implements Shard {
   private readonly owner: string
   private readonly lock: FileLock | null
   private stopRenewing: () => void = () => undefined
+  private disposed: Promise<void> | null = null
 
   constructor(options: ShardOptions, database: Engine, owner: string, lock: FileLock | null) {
     this.name = options.name
@@ -93,7 +95,9 @@ class OpenShard implements Shard {
 
   async open(instance: number): Promise<{ position: number }> {
     if (this.writer.isOpen(instance)) throw new Error(`instance ${instance} is open already`)
-    const taken = await this.database.take(instance, this.owner)
+    const taken = await this.database.take(instance, this.owner).catch((error: unknown) => {
+      throw error instanceof CommitError ? unavailable(error.message) : error
+    })
     this.writer.open(instance, this.owner, taken.epoch, taken.ceiling)
     return { position: firstPosition(taken) }
   }
@@ -151,9 +155,17 @@ class OpenShard implements Shard {
     }
   }
 
-  async [Symbol.asyncDispose](): Promise<void> {
+  [Symbol.asyncDispose](): Promise<void> {
+    this.disposed ??= this.dispose()
+    return this.disposed
+  }
+
+  private async dispose(): Promise<void> {
     this.stopRenewing()
-    for (const { instance } of this.writer.claims()) await this.release(instance)
+    for (const { instance } of this.writer.claims()) {
+      // Not given back in order means: opened again as after an unclean end. That is no reason to keep the rest open.
+      await this.release(instance).catch((error: unknown) => this.ports.log.warn({ error, instance }, 'an instance was not released'))
+    }
     await this.writer.drained()
     await this.database.close()
     this.lock?.release()

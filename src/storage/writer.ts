@@ -5,7 +5,7 @@
 import { unavailable } from '../errors.ts'
 import type { ChangeSet } from './change-set.ts'
 import { CommitError } from './engine.ts'
-import { type Batch, type Claim, check, fold } from './fold.ts'
+import { type Batch, type Claim, fold, refusal } from './fold.ts'
 import { type Entry, type Limits, Line, Lines } from './lines.ts'
 
 /** How far above its highest position a commit raises the stored ceiling. */
@@ -16,8 +16,10 @@ export interface Faults {
   beforeCommit?(): void | Promise<void>
   /** between the commit and its publication */
   afterCommit?(): void | Promise<void>
+  /** between the publication and the answers */
+  afterPublish?(): void | Promise<void>
   /** an error to fail this commit with, instead of doing it */
-  failCommit?(): Error | null
+  failCommit?(batch: Batch): Error | null
 }
 
 export interface WriterOptions {
@@ -119,12 +121,7 @@ export class Writer {
   }
 
   private add(line: Line, change: ChangeSet, onCommitted: () => void): Promise<void> {
-    try {
-      check(change, line.claim === null)
-    } catch (error) {
-      return Promise.reject(error)
-    }
-    const entry = this.lines.add(line, change, onCommitted)
+    const entry = this.lines.add(line, change, onCommitted, refusal(change, line.claim === null))
     if (!this.running) {
       this.running = true
       this.idle = Promise.withResolvers<void>()
@@ -157,12 +154,11 @@ export class Writer {
       for (const entry of own) {
         if (entry.done) continue
         const failure = own.length > 1 ? await this.attempt([entry]) : again
-        if (!failure || this.isFinal(failure, [entry])) continue
+        // Of an instance's line nothing may become durable behind what did not: it was decided on it.
+        if (!failure || this.isFinal(failure, line.claim ? own : [entry])) continue
         this.lines.finish(entry)
         entry.reject(failure)
-        if (!line.claim || line.lost) continue
-        // Memory already holds what the failed one decided, so all behind it was decided on sand.
-        this.giveUp(line, own, 'failed', failure)
+        if (line.claim) this.giveUp(line, own, 'failed', failure)
       }
     }
   }
@@ -186,16 +182,20 @@ export class Writer {
 
   /** Tells the instance first, so that nothing is decided on its old memory, then turns away what is queued. */
   private giveUp(line: Line, rest: readonly Entry[], why: 'failed' | 'lost', error: Error): void {
+    // What was lost before is nobody's any more; its instance may be open again and knows nothing of this.
+    const isOurs = why === 'lost' || !line.lost
     const turnedAway = rest.filter((entry) => !entry.done)
     for (const entry of turnedAway) this.lines.finish(entry)
     turnedAway.push(...this.lines.empty(line))
-    if (line.claim) this.options.onInstanceLost(line.claim.instance, why, error)
+    if (line.claim && isOurs) this.options.onInstanceLost(line.claim.instance, why, error)
     for (const entry of turnedAway) entry.reject(unavailable(error.message))
   }
 
   /** One transaction. Resolves with the error when it failed. */
   private async attempt(all: readonly Entry[]): Promise<Error | null> {
     const entries = all.filter((entry) => !entry.done)
+    const refused = entries.find((entry) => entry.refused)?.refused
+    if (refused) return refused
     const positions = new Map<Line, number>()
     for (const { line, change } of entries) positions.set(line, Math.max(positions.get(line) ?? 0, change.position))
     const claims: Claim[] = []
@@ -211,7 +211,7 @@ export class Writer {
     const start = performance.now()
     try {
       await faults?.beforeCommit?.()
-      const failure = faults?.failCommit?.()
+      const failure = faults?.failCommit?.({ claims, changes, rows })
       if (failure) throw failure
       // Typing takes positions but stores nothing: no transaction while its positions are below the ceiling.
       if (rows > 0 || raised) await this.options.commit({ claims, changes, rows })
@@ -226,6 +226,8 @@ export class Writer {
     this.totals.rows += rows
     for (const [line, position] of positions) if (position > line.ceiling) line.ceiling = position + ceilingStep
     this.publish(entries)
+    if (faults?.afterPublish) await faults.afterPublish()
+    for (const entry of entries) entry.resolve()
     return null
   }
 
@@ -242,7 +244,6 @@ export class Writer {
       } catch (error) {
         this.options.onFatal(error instanceof Error ? error : new Error(String(error)))
       }
-      entry.resolve()
     }
   }
 }

@@ -1,36 +1,53 @@
 /** What may have changed for a user between two positions: so that a read touches only that. */
-import type { MembershipRow } from '../storage/tables.ts'
+import { typingSince } from '../rooms/typing.ts'
 import type { Kind } from '../stream/bus.ts'
 import type { Instance } from '../stream/instance.ts'
 
 export interface Changes {
-  /** rooms that may have something new; null: any */
-  readonly rooms: ReadonlySet<number> | null
-  readonly kinds: ReadonlySet<Kind> | null
   readonly isEmpty: boolean
+  /** keys of the rooms that may have something new */
+  readonly rooms: readonly number[]
+  has(kind: Kind): boolean
+  mayHave(room: number, kind: Kind): boolean
 }
 
-const unknown: Changes = { rooms: null, kinds: null, isEmpty: false }
-
-/** From the bus alone, whatever the number of rooms; "any" when it does not remember that far. */
-export function changesSince(instance: Instance, user: number, since: number, until: number): Changes {
+/** From the bus alone, whatever the number of rooms; null when it does not remember that far. */
+export function rememberedChanges(instance: Instance, user: number, since: number, until: number): Changes | null {
   const entries = instance.bus.since(since)
-  if (entries === null) return unknown
-  const rooms = new Set<number>()
+  if (entries === null) return null
+  const rooms = new Map<number, Set<Kind>>()
   const kinds = new Set<Kind>()
-  let any = false
   for (const entry of entries) {
     if (entry.position > until || !entry.users.includes(user)) continue
-    any = true
-    for (const room of entry.rooms) rooms.add(room)
     for (const kind of entry.kinds) kinds.add(kind)
+    for (const room of entry.rooms) {
+      const known = rooms.get(room)
+      if (known) for (const kind of entry.kinds) known.add(kind)
+      else rooms.set(room, new Set(entry.kinds))
+    }
   }
-  return { rooms, kinds, isEmpty: !any }
+  return {
+    isEmpty: kinds.size === 0,
+    rooms: [...rooms.keys()],
+    has: (kind) => kinds.has(kind),
+    mayHave: (room, kind) => rooms.get(room)?.has(kind) === true,
+  }
 }
 
-/** The user's memberships in the rooms that may have changed, or in all. */
-export async function membershipsFor(instance: Instance, user: number, changes: Changes): Promise<MembershipRow[]> {
-  if (changes.rooms === null) return instance.storage.find('membership', { where: { user } })
-  if (changes.rooms.size === 0) return []
-  return instance.storage.membersAt([...changes.rooms].map((room) => ({ room, user })))
+/** The same from the database: after a restart, or for a client that was away for long. Of these rooms everything is looked at. */
+export async function storedChanges(instance: Instance, user: number, since: number, until: number): Promise<Changes> {
+  const { storage } = instance
+  const [memberships, active, accountData] = await Promise.all([
+    storage.find('membership', { where: { user } }),
+    storage.roomsByActivity(user, { limit: Number.MAX_SAFE_INTEGER }),
+    storage.find('accountData', { where: { user, position: { gt: since } } }),
+  ])
+  const rooms = new Set<number>()
+  for (const row of memberships) if (row.order > since) rooms.add(row.room)
+  for (const { room, order } of active) if (order > since) rooms.add(room)
+  for (const { room } of accountData) if (room !== 0) rooms.add(room)
+  const quiet = active.map(({ room }) => room).filter((room) => !rooms.has(room))
+  for (const { room } of await storage.find('receipt', { where: { room: { in: quiet }, position: { gt: since } } })) rooms.add(room)
+  for (const room of quiet) if (typingSince(instance, room, since, until) !== null) rooms.add(room)
+  return { isEmpty: false, rooms: [...rooms], has: () => true, mayHave: () => true }
 }

@@ -1,105 +1,143 @@
 /** The state that stands beside a timeline: before it (`state`) or at its end (`state_after`). */
-import type { MembershipRow } from '../storage/tables.ts'
-import { type JoinedRoom, type Scope } from './joined-rooms.ts'
-import { stateEventsAt } from './look-back.ts'
+import { type Place, stateEventsBack } from '../rooms/look-back.ts'
+import type { EventRow } from '../storage/tables.ts'
+import { append, beginning, type Scope, type SyncedRoom } from './scope.ts'
 import type { Summary } from './summary.ts'
-import type { Timeline } from './timelines.ts'
+import { type Timeline, wantsEvent } from './timelines.ts'
 
 /** A state event as stored: clients need no unsigned on state. */
 export interface StatePiece {
   readonly room: number
   readonly order: number
   readonly type: string
-  readonly stateKey: string
   readonly json: string
 }
 
-type Pieces = Map<number, StatePiece[]>
-
-/** State of a room is wanted when its order is in (after, upTo]. */
-interface Range {
-  readonly after: number
-  readonly upTo: number
-}
-
-/** Below every order. */
-const beginning = Number.MIN_SAFE_INTEGER
-
-/** Everything but memberships. */
-export async function readState(scope: Scope, rooms: readonly JoinedRoom[], timelines: ReadonlyMap<number, Timeline>): Promise<Pieces> {
-  const pieces: Pieces = new Map()
-  if (scope.filter.room.state.nothing) return pieces
-  const ranges = rangesOf(scope, rooms, timelines)
-  const full = [...ranges].filter(([, range]) => range.after === beginning).map(([room]) => room)
-  const part = [...ranges].filter(([, range]) => range.after !== beginning).map(([room]) => room)
-  const current = [
-    ...(full.length > 0 ? await scope.instance.storage.currentState(full) : []),
-    ...(part.length > 0 ? await scope.instance.storage.currentState(part, { after: scope.since! }) : []),
-  ]
-  const newer = current.filter((piece) => piece.order > ranges.get(piece.room)!.upTo)
-  for (const piece of current) if (piece.order <= ranges.get(piece.room)!.upTo) push(pieces, piece)
-  for (const row of await stateEventsAt(scope.instance.storage, newer, (room) => ranges.get(room)!.upTo)) {
-    if (row.order > ranges.get(row.room)!.after) push(pieces, { room: row.room, order: row.order, type: row.type, stateKey: row.stateKey!, json: row.json })
-  }
+/** For each room the state that the client lacks, oldest first. */
+export async function readState(
+  scope: Scope,
+  rooms: readonly SyncedRoom[],
+  timelines: ReadonlyMap<number, Timeline>,
+  summaries: ReadonlyMap<number, Summary>,
+): Promise<Map<number, StatePiece[]>> {
+  const wants = scope.filter.room.state
+  const wanted = wants.nothing ? [] : rooms.filter(({ room }) => wants.allowsRoom(room.roomId))
+  if (wanted.length === 0) return new Map()
+  const [state, members] = await Promise.all([
+    changedState(scope, wanted, timelines),
+    neededMembers(scope, wanted, timelines, summaries),
+  ])
+  const pieces = new Map<number, StatePiece[]>()
+  for (const piece of [...state, ...members]) if (wantsEvent(wants, piece)) append(pieces, piece.room, piece)
+  for (const ofRoom of pieces.values()) ofRoom.sort((a, b) => a.order - b.order)
   return pieces
 }
 
-function rangesOf(scope: Scope, rooms: readonly JoinedRoom[], timelines: ReadonlyMap<number, Timeline>): Map<number, Range> {
-  const ranges = new Map<number, Range>()
-  for (const joined of rooms) {
-    const timeline = timelines.get(joined.room.key)!
-    const upTo = scope.stateAfter ? scope.until : timeline.start - 1
-    if (joined.full) ranges.set(joined.room.key, { after: beginning, upTo })
-    // Without a gap everything that changed is in the timeline itself.
-    else if (scope.stateAfter || timeline.limited) ranges.set(joined.room.key, { after: scope.since!, upTo })
+/** After which order state is new to the client; null when all that changed is in the timeline itself. */
+function lowerBound(scope: Scope, { full }: SyncedRoom, { limited, changes }: Timeline): number | null {
+  if (full) return beginning
+  return scope.stateAfter || limited || changes.hidden ? scope.since : null
+}
+
+/** Everything but memberships. */
+async function changedState(scope: Scope, rooms: readonly SyncedRoom[], timelines: ReadonlyMap<number, Timeline>): Promise<StatePiece[]> {
+  const whole: number[] = []
+  const part: number[] = []
+  const bounds = new Map<number, number>()
+  for (const synced of rooms) {
+    const { key } = synced.room
+    const timeline = timelines.get(key)!
+    const after = lowerBound(scope, synced, timeline)
+    if (after === null || (!synced.full && !timeline.changes.state)) continue
+    bounds.set(key, after)
+    if (synced.full) whole.push(key)
+    else part.push(key)
   }
-  return ranges
+  const { storage } = scope.instance
+  const [all, newer] = await Promise.all([
+    whole.length > 0 ? storage.currentState(whole) : [],
+    part.length > 0 ? storage.currentState(part, { after: scope.since! }) : [],
+  ])
+  const pieces = await resolve(scope, timelines, [...all, ...newer])
+  return pieces.filter((piece) => piece.order > bounds.get(piece.room)!)
 }
 
 /** Memberships: all, or with lazy loading those that the events shown need, and every one that changed in a gap. */
-export async function readMembers(
+async function neededMembers(
   scope: Scope,
-  rooms: readonly JoinedRoom[],
+  rooms: readonly SyncedRoom[],
   timelines: ReadonlyMap<number, Timeline>,
   summaries: ReadonlyMap<number, Summary>,
-): Promise<Pieces> {
-  const pieces: Pieces = new Map()
-  const { filter, instance, requester } = scope
-  if (filter.room.state.nothing) return pieces
-  const ranges = rangesOf(scope, rooms, timelines)
+): Promise<StatePiece[]> {
+  const { filter, since } = scope
+  const { storage } = scope.instance
   const lazy = filter.room.state.lazyLoadMembers || filter.room.timeline.lazyLoadMembers
-  const wanted = new Map<string, MembershipRow>()
-  const add = (rows: readonly MembershipRow[]): void => {
-    for (const row of rows) wanted.set(`${row.room} ${row.user}`, row)
+  const whole: number[] = []
+  const changed: number[] = []
+  const single: { room: number; user: number }[] = []
+  for (const synced of rooms) {
+    const { key } = synced.room
+    const timeline = timelines.get(key)!
+    if (synced.full && !lazy) whole.push(key)
+    else if (!synced.full && timeline.changes.members && lowerBound(scope, synced, timeline) !== null) changed.push(key)
+    if (lazy) for (const user of lazyMembers(scope, synced, timeline, summaries.get(key))) single.push({ room: key, user })
   }
+  const [all, newer, some] = await Promise.all([
+    whole.length > 0 ? storage.find('membership', { where: { room: { in: whole } } }) : [],
+    changed.length > 0 ? storage.find('membership', { where: { room: { in: changed }, order: { gt: since! } } }) : [],
+    single.length > 0 ? storage.membersAt(single) : [],
+  ])
+  const asked = new Set(single.map(memberKey))
+  const [needed, inGap] = await Promise.all([
+    resolve(scope, timelines, [...all, ...some]),
+    resolve(
+      scope,
+      timelines,
+      newer.filter((row) => !asked.has(memberKey(row))),
+    ),
+  ])
+  return [...needed, ...inGap.filter(({ order }) => order > since!)]
+}
 
-  const whole = lazy ? [] : rooms.filter((joined) => joined.full).map(({ room }) => room.key)
-  if (whole.length > 0) add(await instance.storage.find('membership', { where: { room: { in: whole } } }))
-  const changed = rooms.filter((joined) => ranges.get(joined.room.key)?.after === scope.since && !joined.full).map(({ room }) => room.key)
-  if (changed.length > 0) add(await instance.storage.find('membership', { where: { room: { in: changed }, order: { gt: scope.since! } } }))
-  if (lazy) {
-    const places = new Map<string, { room: number; user: number }>()
-    for (const { room, full } of rooms) {
-      const users = new Set(timelines.get(room.key)!.events.map((event) => event.sender))
-      if (full) users.add(requester.user)
-      for (const hero of summaries.get(room.key)?.heroKeys ?? []) users.add(hero)
-      for (const user of users) places.set(`${room.key} ${user}`, { room: room.key, user })
-    }
-    add(await instance.storage.membersAt([...places.values()]))
-  }
+function memberKey({ room, user }: { readonly room: number; readonly user: number }): string {
+  return `${room} ${user}`
+}
 
-  const upTo = (room: number): number => {
-    const joined = ranges.get(room)
-    return joined?.upTo ?? timelines.get(room)!.start - 1
+/** Whose membership a client that loads members lazily needs beside these events. To send one again is allowed, and forgets nothing. */
+function lazyMembers(scope: Scope, { full }: SyncedRoom, { events }: Timeline, summary: Summary | undefined): Set<number> {
+  const users = new Set<number>()
+  for (const event of events) users.add(event.sender)
+  if (full) users.add(scope.requester.user)
+  for (const hero of summary?.heroKeys ?? []) users.add(hero)
+  return users
+}
+
+/**
+ * The state events to send for rows of current state. A row may be newer than what is read, or its event may stand in the timeline: then
+ * the one that was in force before it is sent. With state_after the timeline does not count.
+ */
+async function resolve(
+  scope: Scope,
+  timelines: ReadonlyMap<number, Timeline>,
+  rows: readonly (Place & Partial<StatePiece>)[],
+): Promise<StatePiece[]> {
+  const isShown = ({ room, order }: Place): boolean => !scope.stateAfter && timelines.get(room)!.shownState.has(order)
+  const pieces: StatePiece[] = []
+  const places: Place[] = []
+  for (const row of rows) {
+    if (row.order > scope.until) places.push(row)
+    else if (isShown(row)) {
+      const { replaces } = shownEvent(timelines.get(row.room)!, row.order)
+      if (replaces !== null) places.push({ room: row.room, order: replaces })
+    } else if (row.json === undefined) places.push(row)
+    else pieces.push(row as StatePiece)
   }
-  for (const row of await stateEventsAt(instance.storage, [...wanted.values()], upTo)) {
-    push(pieces, { room: row.room, order: row.order, type: row.type, stateKey: row.stateKey!, json: row.json })
+  if (places.length > 0) {
+    pieces.push(...(await stateEventsBack(scope.instance.storage, places, (row) => row.order <= scope.until && !isShown(row))))
   }
   return pieces
 }
 
-function push(pieces: Pieces, piece: StatePiece): void {
-  const list = pieces.get(piece.room)
-  if (list) list.push(piece)
-  else pieces.set(piece.room, [piece])
+function shownEvent({ events }: Timeline, order: number): EventRow {
+  return events.find((event) => event.order === order)!
 }

@@ -1,73 +1,77 @@
 /** Heroes and counts, by which clients name a room. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync (RoomSummary) */
 import type { MembershipRow } from '../storage/tables.ts'
-import type { JoinedRoom, Scope } from './joined-rooms.ts'
-import type { StatePiece } from './room-state.ts'
+import { userIdsOf } from '../users/user-ids.ts'
+import type { Scope, SyncedRoom } from './scope.ts'
 import type { Timeline } from './timelines.ts'
 
 export interface Summary {
-  readonly joined: number
-  readonly invited: number
-  /** absent when the room has a name or a canonical alias */
-  readonly heroes?: readonly string[]
+  /** as JSON */
+  readonly text: string
   readonly heroKeys: readonly number[]
 }
 
 const heroCount = 5
 
-/** For rooms that are sent whole or whose members changed. */
+/** For rooms that are sent whole, or whose members or name changed. */
 export async function readSummaries(
   scope: Scope,
-  rooms: readonly JoinedRoom[],
+  rooms: readonly SyncedRoom[],
   timelines: ReadonlyMap<number, Timeline>,
-  membersChanged: (room: number) => boolean,
 ): Promise<Map<number, Summary>> {
-  const { instance, requester } = scope
   const summaries = new Map<number, Summary>()
-  const some = rooms.filter(
-    ({ room, full }) => full || membersChanged(room.key) || timelines.get(room.key)!.limited || timelines.get(room.key)!.events.some(namesRoom),
-  )
-  if (some.length === 0) return summaries
-  const keys = some.map(({ room }) => room.key)
-  const counts = await instance.storage.memberCounts(keys)
-  const named = new Set(
-    (await instance.storage.currentState(keys, { types: ['m.room.name', 'm.room.canonical_alias'] })).filter(isName).map((piece) => piece.room),
-  )
-  const nameless = keys.filter((key) => !named.has(key))
-  const first = await instance.storage.firstMembers(nameless, ['join', 'invite'], heroCount + 1)
-  const lonely = nameless.filter((key) => heroesOf(first.get(key), requester.user).length === 0)
-  const left = lonely.length > 0 ? await instance.storage.firstMembers(lonely, ['leave', 'ban'], heroCount + 1) : new Map<number, MembershipRow[]>()
-  const heroKeys = new Map<number, number[]>()
-  for (const key of nameless) {
-    const heroes = heroesOf(first.get(key), requester.user)
-    heroKeys.set(key, heroes.length > 0 ? heroes : heroesOf(left.get(key), requester.user))
+  if (scope.isLeft) return summaries
+  const { instance, requester } = scope
+  const keys: number[] = []
+  for (const { room, full } of rooms) {
+    const { changes } = timelines.get(room.key)!
+    if (full || changes.members || changes.names) keys.push(room.key)
   }
-  const ids = new Map<number, string>()
-  const users = [...new Set([...heroKeys.values()].flat())]
-  if (users.length > 0) for (const user of await instance.storage.find('user', { where: { key: { in: users } } })) ids.set(user.key, user.userId)
+  if (keys.length === 0) return summaries
+  const [counts, names] = await Promise.all([
+    instance.storage.memberCounts(keys),
+    instance.storage.currentState(keys, { types: ['m.room.name', 'm.room.canonical_alias'] }),
+  ])
+  const named = new Set(names.filter(isName).map(({ room }) => room))
+  const heroes = await readHeroes(
+    scope,
+    keys.filter((key) => !named.has(key)),
+    requester.user,
+  )
+  const ids = await userIdsOf(instance, [...heroes.values()].flat())
   for (const key of keys) {
     const count = counts.get(key) ?? {}
-    const heroes = heroKeys.get(key)
-    summaries.set(key, {
-      joined: count['join'] ?? 0,
-      invited: count['invite'] ?? 0,
-      ...(heroes ? { heroes: heroes.flatMap((hero) => ids.get(hero) ?? []) } : {}),
-      heroKeys: heroes ?? [],
-    })
+    const heroKeys = heroes.get(key)
+    let text = `{"m.joined_member_count":${count['join'] ?? 0},"m.invited_member_count":${count['invite'] ?? 0}`
+    if (heroKeys) text += `,"m.heroes":${JSON.stringify(heroKeys.flatMap((hero) => ids.get(hero) ?? []))}`
+    summaries.set(key, { text: `${text}}`, heroKeys: heroKeys ?? [] })
   }
   return summaries
 }
 
-function heroesOf(members: readonly MembershipRow[] | undefined, self: number): number[] {
-  return (members ?? []).map((member) => member.user).filter((user) => user !== self).slice(0, heroCount)
+/** "The first 5 members of the room, ordered by stream ordering, which are joined or invited"; if there are none, those who left. */
+async function readHeroes({ instance }: Scope, rooms: readonly number[], self: number): Promise<Map<number, number[]>> {
+  const heroes = new Map<number, number[]>()
+  const read = async (keys: readonly number[], memberships: readonly string[]): Promise<void> => {
+    if (keys.length === 0) return
+    const first = await instance.storage.firstMembers(keys, memberships, heroCount + 1)
+    for (const key of keys) heroes.set(key, heroesOf(first.get(key) ?? [], self))
+  }
+  await read(rooms, ['join', 'invite'])
+  await read(
+    rooms.filter((key) => heroes.get(key)!.length === 0),
+    ['leave', 'ban'],
+  )
+  return heroes
 }
 
-function namesRoom(event: { type: string; stateKey: string | null }): boolean {
-  return event.stateKey === '' && (event.type === 'm.room.name' || event.type === 'm.room.canonical_alias')
+function heroesOf(members: readonly MembershipRow[], self: number): number[] {
+  const keys = members.map((member) => member.user).filter((user) => user !== self)
+  return keys.slice(0, heroCount)
 }
 
 /** An emptied name or alias is none. */
-function isName(piece: Pick<StatePiece, 'type' | 'stateKey' | 'json'>): boolean {
-  if (piece.stateKey !== '') return false
-  const { content } = JSON.parse(piece.json) as { content: { name?: unknown; alias?: unknown } }
-  return Boolean(piece.type === 'm.room.name' ? content.name : content.alias)
+function isName({ type, stateKey, json }: { type: string; stateKey: string; json: string }): boolean {
+  if (stateKey !== '') return false
+  const { content } = JSON.parse(json) as { content?: { name?: unknown; alias?: unknown } }
+  return Boolean(type === 'm.room.name' ? content?.name : content?.alias)
 }

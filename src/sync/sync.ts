@@ -1,151 +1,212 @@
 /** Sync v2: what changed for this device since a position, waited for. https://spec.matrix.org/v1.19/client-server-api/#syncing */
-import { invalidParam } from '../errors.ts'
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { requesterOf } from '../rooms/event-text.ts'
 import type { MembershipRow, RoomRow } from '../storage/tables.ts'
+import { command } from '../stream/command.ts'
 import { waitForUser } from '../stream/consumer.ts'
 import { type Instance, local } from '../stream/instance.ts'
-import { formatToken, parseToken } from '../stream/token.ts'
+import { formatToken } from '../stream/token.ts'
 import type { Actor } from '../users/actor.ts'
-import { requireUser } from '../users/users.ts'
-import { accountDataSection, ignoredUsers } from './account-data.ts'
-import { type Changes, changesSince, membershipsFor } from './changes.ts'
-import { type JoinedRoom, joinedBlocks, type Scope } from './joined-rooms.ts'
-import { membershipsAt } from './membership-at.ts'
-import { departureBlock, leaveBlocks, type OtherRoom, strippedBlocks } from './other-rooms.ts'
-import { filterOf, longestTimeoutMs, type SyncRequest } from './request.ts'
+import { requireUser, startSyncing, userOf } from '../users/users.ts'
+import { globalAccountData, ignoredKeys, wantsInvitations } from './account-data.ts'
+import { type Changes, rememberedChanges, storedChanges } from './changes.ts'
+import { departureBlocks, leaveBlocks } from './left-rooms.ts'
+import { lastStays, membershipsAt } from './membership-at.ts'
+import { checkPresence, filterOf, sinceOf, type SyncRequest, timeoutOf } from './request.ts'
+import { roomBlocks } from './room-blocks.ts'
+import type { Scope, SyncedRoom } from './scope.ts'
+import { share } from './shared-work.ts'
+import { strippedBlocks } from './stripped-rooms.ts'
 
-/** Rooms read together: large enough to share reads, small enough to let others in between. */
-const sliceOfRooms = 100
+/** Rooms read together: enough to share reads, few enough to let others in between. */
+const sliceOfRooms = 32
 
 const lastAnswers = local(() => new Map<string, number>())
 
 /**
  * The answer as chunks of JSON text. Waits up to `timeoutMs` when nothing changed since `since`; without `since`, or with fullState, never.
- * Errors: M_INVALID_PARAM for a token or filter that is none, M_BAD_JSON.
+ * Errors: M_INVALID_PARAM for an unknown filter or presence, M_BAD_JSON for a filter of the wrong shape.
  */
 export async function sync(instance: Instance, actor: Actor, request: SyncRequest, signal: AbortSignal): Promise<AsyncIterable<string> | string[]> {
-  const user = requireUser(actor)
-  if (request.setPresence && !['online', 'offline', 'unavailable'].includes(request.setPresence)) throw invalidParam('set_presence')
+  const user = await syncingUser(instance, actor)
+  checkPresence(request.setPresence)
   const filter = await filterOf(instance, user, request.filter)
-  const { published } = instance.bus
-  // A token of a time that is no more (a restored database) is answered from now on: clients never drop a token.
-  let since = request.since ? Math.min(Math.max(parseToken(request.since, 'since'), 0), published) : null
-  const fullState = request.fullState === true
-  const deadline = instance.ports.now() + Math.min(request.timeoutMs ?? 0, longestTimeoutMs)
-  const place = `${user}\0${actor.device}`
+  const requester = requesterOf(actor, user)
+  const since = sinceOf(request, instance.bus.published)
+  const asks = { instance, requester, userId: actor.userId, filter, stateAfter: request.stateAfter ?? null }
+  const place = `${user}\0${requester.device}`
+  if (since === null || request.fullState) {
+    lastAnswers(instance).set(place, instance.ports.now())
+    const scope = { ...asks, since, until: instance.bus.published, ignored: await ignoredKeys(instance, user) }
+    return everything({ ...scope, mayHave: () => true })
+  }
+  const key = JSON.stringify([place, since, request.filter ?? '', asks.stateAfter, request.timeoutMs ?? 0])
+  const deadline = instance.ports.now() + timeoutOf(request)
+  return [await share(instance, key, signal, (shared) => poll({ ...asks, since, place, deadline, signal: shared }))]
+}
 
-  for (;;) {
+interface Poll extends Omit<Scope, 'until' | 'ignored' | 'mayHave' | 'since'> {
+  readonly since: number
+  /** user and device */
+  readonly place: string
+  /** ms since the epoch */
+  readonly deadline: number
+  readonly signal: AbortSignal
+}
+
+/** Reads, and waits for the bus while there is nothing to say. */
+async function poll({ since: start, place, deadline, signal, ...asks }: Poll): Promise<string> {
+  const { instance, requester } = asks
+  const { user } = requester
+  for (let since = start; ; ) {
     const until = instance.bus.published
-    const ignored = await ignoredUsers(instance, user)
-    const scope: Scope = {
-      instance,
-      requester: requesterOf(actor, user),
-      userId: actor.userId,
-      filter,
-      since,
-      until,
-      stateAfter: request.stateAfter ?? null,
-      isIgnored: (sender, stateKey) => stateKey === null && ignored.has(sender),
-    }
-    if (since === null || fullState) {
-      lastAnswers(instance).set(place, instance.ports.now())
-      return everything(scope, fullState)
-    }
-    const changes = changesSince(instance, user, since, until)
+    const changes = rememberedChanges(instance, user, since, until) ?? (await storedChanges(instance, user, since, until))
     if (!changes.isEmpty) {
-      const text = await changed(scope, changes)
+      const text = await changed({ ...asks, since, until, ignored: await ignoredKeys(instance, user), mayHave: changes.mayHave }, changes)
       if (text !== null) {
         lastAnswers(instance).set(place, instance.ports.now())
-        return [text]
+        return text
       }
-      // All of it was filtered out: waiting goes on from here, or the poll would wake in a hot loop.
-      since = until
     }
+    // What was filtered out is behind us: waiting goes on from here, or the poll would wake in a hot loop.
+    since = until
     const timeoutMs = deadline - instance.ports.now()
     const lastAnswer = lastAnswers(instance).get(place) ?? 0
     if (timeoutMs <= 0 || !(await waitForUser(instance, { user, after: since, timeoutMs, signal, lastAnswer }))) {
-      return [`{"next_batch":${JSON.stringify(formatToken(since))}}`]
+      return `{"next_batch":"${formatToken(since)}"}`
     }
   }
 }
 
+const knownSyncing = local(() => new Set<number>())
+
+/** The key of who asks. The bus speaks only of users who sync; a bridge's user becomes one by asking. */
+async function syncingUser(instance: Instance, actor: Actor): Promise<number> {
+  const key = requireUser(actor)
+  const known = knownSyncing(instance)
+  if (known.has(key)) return key
+  const row = await instance.storage.first('user', { key })
+  if (row && !row.syncs) await command(instance, (decision) => void startSyncing(decision, userOf(decision, key)))
+  known.add(key)
+  return key
+}
+
 /** Initial sync and full_state, streamed a slice of rooms at a time. */
-async function* everything(scope: Scope, fullState: boolean): AsyncGenerator<string> {
-  const { instance, requester, since, until } = scope
-  const sorted = await sortRooms(scope, await instance.storage.find('membership', { where: { user: requester.user } }), fullState)
-  yield `{"next_batch":${JSON.stringify(formatToken(until))},"account_data":{"events":[${(await accountDataSection(scope, since)).join(',')}]},"rooms":{"join":{`
-  let first = true
-  for (let i = 0; i < sorted.joined.length; i += sliceOfRooms) {
-    const blocks = await joinedBlocks(scope, sorted.joined.slice(i, i + sliceOfRooms))
-    if (blocks.length > 0) yield `${first ? '' : ','}${blocks.join(',')}`
-    if (blocks.length > 0) first = false
-  }
-  const { invite, knock, leave } = await otherSections(scope, sorted)
-  yield `},"invite":{${invite.join(',')}},"knock":{${knock.join(',')}},"leave":{${leave.join(',')}}}}`
+async function* everything(scope: Scope): AsyncGenerator<string> {
+  const { instance, requester, until } = scope
+  const accountData = await globalAccountData(scope, null)
+  const sorted = await sortRooms(scope, await instance.storage.find('membership', { where: { user: requester.user } }), true)
+  yield `{"next_batch":"${formatToken(until)}","account_data":{"events":[${accountData.join()}]},"rooms":{"join":{`
+  yield* listed(joinedBlocks(scope, sorted.joined))
+  yield '},"invite":{'
+  yield* listed(inviteBlocks(scope, sorted.invited))
+  yield '},"knock":{'
+  yield (await strippedBlocks(scope, 'knock_state', sorted.knocked)).join()
+  yield '},"leave":{'
+  yield* listed(departedBlocks(scope, sorted))
+  yield '}}}'
 }
 
 /** An incremental answer, or null when nothing of it is for this client. */
 async function changed(scope: Scope, changes: Changes): Promise<string | null> {
-  const { requester, since, until } = scope
-  const sorted = await sortRooms(scope, await membershipsFor(scope.instance, requester.user, changes), false)
-  const accountData = changes.kinds === null || changes.kinds.has('accountData') ? await accountDataSection(scope, since) : []
-  const join: string[] = []
-  for (let i = 0; i < sorted.joined.length; i += sliceOfRooms) join.push(...(await joinedBlocks(scope, sorted.joined.slice(i, i + sliceOfRooms))))
-  const { invite, knock, leave } = await otherSections(scope, sorted)
-  if (changes.kinds === null || changes.kinds.has('departure')) leave.push(...(await departures(scope, sorted.seen)))
-
-  const rooms = Object.entries({ join, invite, knock, leave }).flatMap(([name, blocks]) => (blocks.length > 0 ? [`"${name}":{${blocks.join(',')}}`] : []))
+  const { instance, requester, since, until } = scope
+  const { user } = requester
+  const [rows, accountData] = await Promise.all([
+    changes.rooms.length > 0 ? instance.storage.membersAt(changes.rooms.map((room) => ({ room, user }))) : [],
+    changes.has('accountData') ? globalAccountData(scope, since) : [],
+  ])
+  const sorted = await sortRooms(scope, rows, false)
+  const sections: [string, string[]][] = [
+    ['join', await gather(joinedBlocks(scope, sorted.joined))],
+    ['invite', await gather(inviteBlocks(scope, sorted.invited))],
+    ['knock', await strippedBlocks(scope, 'knock_state', sorted.knocked)],
+    ['leave', sorted.left.length > 0 || changes.has('departure') ? await gather(departedBlocks(scope, sorted)) : []],
+  ]
+  const rooms = sections.filter(([, blocks]) => blocks.length > 0)
   if (rooms.length === 0 && accountData.length === 0) return null
-  const parts = [`"next_batch":${JSON.stringify(formatToken(until))}`]
-  if (accountData.length > 0) parts.push(`"account_data":{"events":[${accountData.join(',')}]}`)
-  if (rooms.length > 0) parts.push(`"rooms":{${rooms.join(',')}}`)
-  return `{${parts.join(',')}}`
+  let text = `{"next_batch":"${formatToken(until)}"`
+  if (accountData.length > 0) text += `,"account_data":{"events":[${accountData.join()}]}`
+  if (rooms.length > 0) text += `,"rooms":{${rooms.map(([name, blocks]) => `"${name}":{${blocks.join()}}`).join()}}`
+  return `${text}}`
 }
 
 interface Sorted {
-  readonly joined: JoinedRoom[]
-  readonly invited: OtherRoom[]
-  readonly knocked: OtherRoom[]
-  readonly left: OtherRoom[]
+  readonly joined: SyncedRoom[]
+  readonly invited: SyncedRoom[]
+  readonly knocked: SyncedRoom[]
+  readonly left: SyncedRoom[]
   /** ids of all rooms above */
-  readonly seen: ReadonlySet<string>
+  readonly ids: ReadonlySet<string>
 }
 
 async function sortRooms(scope: Scope, rows: readonly MembershipRow[], fullState: boolean): Promise<Sorted> {
   const { instance, filter, since, until } = scope
-  const memberships = (await membershipsAt(instance.storage, rows, until)).filter((row) => !row.forgotten)
-  const rooms = new Map<number, RoomRow>()
+  const memberships = (await membershipsAt(instance, rows, until)).filter((row) => !row.forgotten)
   const keys = memberships.map((row) => row.room)
-  for (const room of keys.length > 0 ? await instance.storage.find('room', { where: { key: { in: keys } } }) : []) rooms.set(room.key, room)
-  const sorted = { joined: [] as JoinedRoom[], invited: [] as OtherRoom[], knocked: [] as OtherRoom[], left: [] as OtherRoom[], seen: new Set<string>() }
+  const found = keys.length > 0 ? await instance.storage.find('room', { where: { key: { in: keys } } }) : []
+  const rooms = new Map<number, RoomRow>(found.map((room) => [room.key, room]))
+  const sorted = { joined: [] as SyncedRoom[], invited: [] as SyncedRoom[], knocked: [] as SyncedRoom[], left: [] as SyncedRoom[] }
+  const ids = new Set<string>()
   for (const membership of memberships) {
     const room = rooms.get(membership.room)
     if (!room || !filter.room.allowsRoom(room.roomId)) continue
     const isNew = since === null || membership.order > since
-    if (membership.membership === 'join') {
-      const fresh = since === null || membership.since > since
-      sorted.joined.push({ room, membership, fresh, full: fresh || fullState })
-    } else if (membership.membership === 'invite' && isNew) sorted.invited.push({ room, membership })
-    else if (membership.membership === 'knock' && isNew) sorted.knocked.push({ room, membership })
-    else if ((membership.membership === 'leave' || membership.membership === 'ban') && (since === null ? filter.room.includeLeave : isNew)) {
-      sorted.left.push({ room, membership })
-    } else continue
-    sorted.seen.add(room.roomId)
+    const fresh = since === null || membership.since > since
+    const list = listOf(sorted, membership.membership)
+    if (list !== sorted.joined && !(list === sorted.left && since === null ? filter.room.includeLeave : isNew)) continue
+    list.push({ room, membership, fresh, full: list === sorted.joined && (fresh || fullState) })
+    ids.add(room.roomId)
   }
-  return sorted
+  return { ...sorted, joined: await markAgain(scope, sorted.joined), ids }
 }
 
-async function otherSections(scope: Scope, { invited, knocked, left }: Sorted): Promise<{ invite: string[]; knock: string[]; leave: string[] }> {
-  return {
-    invite: await strippedBlocks(scope, 'invite_state', invited.filter(({ membership }) => !scope.isIgnored(membership.sender, null))),
-    knock: await strippedBlocks(scope, 'knock_state', knocked),
-    leave: await leaveBlocks(scope, left),
+function listOf(sorted: Omit<Sorted, 'ids'>, membership: string): SyncedRoom[] {
+  if (membership === 'join') return sorted.joined
+  if (membership === 'invite') return sorted.invited
+  return membership === 'knock' ? sorted.knocked : sorted.left
+}
+
+/** Who was in a newly joined room before may hold older events of it. */
+async function markAgain({ instance, since }: Scope, joined: SyncedRoom[]): Promise<SyncedRoom[]> {
+  const fresh = since === null ? [] : joined.filter((synced) => synced.fresh)
+  if (fresh.length === 0) return joined
+  const stays = await lastStays(
+    instance,
+    fresh.map(({ membership }) => membership),
+  )
+  return joined.map((synced) => (synced.fresh && stays.get(synced.room.key)?.again ? { ...synced, again: true } : synced))
+}
+
+async function* joinedBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncGenerator<string> {
+  for (let i = 0; i < rooms.length; i += sliceOfRooms) {
+    if (i > 0) await nextTurn()
+    const blocks = await roomBlocks(scope, rooms.slice(i, i + sliceOfRooms))
+    if (blocks.length > 0) yield blocks.join()
   }
 }
 
-/** Rooms that are gone; not those that came back under their name. */
-async function departures({ instance, requester, since, until }: Scope, seen: ReadonlySet<string>): Promise<string[]> {
-  const rows = await instance.storage.find('departure', { where: { user: requester.user, position: { gt: since ?? 0, lte: until } } })
-  return rows.filter((row) => !seen.has(row.roomId)).map((row) => departureBlock(row.roomId, row.position))
+async function* inviteBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncGenerator<string> {
+  const wanted = rooms.filter(({ membership }) => !scope.ignored.has(membership.sender))
+  if (wanted.length === 0 || !(await wantsInvitations(scope.instance, scope.requester.user))) return
+  for (let i = 0; i < wanted.length; i += sliceOfRooms) yield (await strippedBlocks(scope, 'invite_state', wanted.slice(i, i + sliceOfRooms))).join()
 }
 
+async function* departedBlocks(scope: Scope, { left, ids }: Sorted): AsyncGenerator<string> {
+  yield* leaveBlocks(scope, left)
+  if (scope.since !== null) yield* await departureBlocks(scope, ids)
+}
+
+/** With commas between. */
+async function* listed(blocks: AsyncIterable<string>): AsyncGenerator<string> {
+  let separator = ''
+  for await (const block of blocks) {
+    yield separator + block
+    separator = ','
+  }
+}
+
+async function gather(blocks: AsyncIterable<string>): Promise<string[]> {
+  const gathered: string[] = []
+  for await (const block of blocks) gathered.push(block)
+  return gathered
+}

@@ -7,7 +7,7 @@ import { waitForUser } from '../stream/consumer.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { requireUser } from '../users/users.ts'
-import { changesSince } from './changes.ts'
+import { rememberedChanges } from './changes.ts'
 
 /** Events read at once. A slow reader is not buffered for: it reads on from its position when it is ready. */
 const sliceOfEvents = 200
@@ -61,10 +61,10 @@ export async function* watchInbox(instance: Instance, actor: Actor, args: Watch,
   let position = args.after ?? instance.bus.published
   do {
     const until = instance.bus.published
-    const changes = changesSince(instance, user, position, until)
+    const changes = rememberedChanges(instance, user, position, until)
     position = Math.max(position, until)
-    if (changes.rooms === null) yield { position, rooms: null }
-    else if (changes.rooms.size > 0 || changes.kinds?.has('departure')) yield { position, rooms: [...changes.rooms] }
+    if (changes === null) yield { position, rooms: null }
+    else if (changes.rooms.length > 0 || changes.has('departure')) yield { position, rooms: changes.rooms }
   } while (await more(instance, user, position, signal))
 }
 

@@ -32,7 +32,11 @@ function checkPuppetType(actor: Actor, type: string): void {
 }
 
 /** Sets global account data. Errors: M_FORBIDDEN for another user's, M_BAD_JSON (405) for m.fully_read and m.push_rules. */
-export async function setAccountData(instance: Instance, actor: Actor, args: { userId: string; type: string; content: JsonObject }): Promise<boolean> {
+export async function setAccountData(
+  instance: Instance,
+  actor: Actor,
+  args: { userId: string; type: string; content: JsonObject },
+): Promise<boolean> {
   requireSelf(actor, args.userId)
   checkPuppetType(actor, args.type)
   checkAccountDataType(args.type)

@@ -116,8 +116,10 @@ export async function registerPerson(
   args: Register & { password?: string | null; admin?: boolean; registrationToken?: string | null },
 ): Promise<{ userId: string; session: Session | null }> {
   const passwordHash = args.password ? await hashPassword(args.password) : null
+  // Chosen before the decision, which may start over and must find what it asked for.
+  const username = args.username ?? `user-${instance.ports.random(6).toString('hex')}`
   return command(instance, (decision) => {
-    const userId = checkNewUsername(decision, args.username ?? `user-${decision.instance.ports.random(6).toString('hex')}`)
+    const userId = checkNewUsername(decision, username)
     if (args.registrationToken) useRegistrationToken(decision, args.registrationToken)
     const user = makeUser(decision, { userId, kind: 'person', passwordHash, admin: args.admin === true })
     return { userId, session: args.inhibitLogin ? null : beginSession(decision, user, args) }

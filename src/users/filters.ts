@@ -12,7 +12,11 @@ import { actingUser, requireSelf, requireUser } from './users.ts'
 const longestFilter = 65_536
 
 /** The same filter has the same id, so uploading it at each start costs nothing. Errors: M_BAD_JSON, M_TOO_LARGE, M_FORBIDDEN. */
-export function createFilter(instance: Instance, actor: Actor, args: { userId: string; filter: JsonObject }): Promise<{ filterId: string }> {
+export async function createFilter(
+  instance: Instance,
+  actor: Actor,
+  args: { userId: string; filter: JsonObject },
+): Promise<{ filterId: string }> {
   requireSelf(actor, args.userId)
   const compiled = compileSyncFilter(args.filter)
   if (isRefusal(compiled)) throw new MatrixError(compiled.errcode as 'M_BAD_JSON', compiled.error)

@@ -57,9 +57,10 @@ function bucketIn(buckets: Map<string, Bucket>, name: string, now: number, limit
   // Re-inserting keeps the map in the order of use.
   buckets.delete(name)
   buckets.set(name, bucket)
-  if (buckets.size > mostBuckets) for (const oldest of buckets.keys()) {
-    buckets.delete(oldest)
-    break
-  }
+  if (buckets.size > mostBuckets)
+    for (const oldest of buckets.keys()) {
+      buckets.delete(oldest)
+      break
+    }
   return bucket
 }

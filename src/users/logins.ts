@@ -105,6 +105,7 @@ export async function checkOwnPassword(instance: Instance, actor: Actor, auth: J
   const undo = countAttempt(instance, actor.userId, ip)
   const own = typeof user === 'string' && fullUserId(instance, user) === actor.userId
   const row = await instance.storage.first('user', { key: requireUser(actor) })
-  if (!own || typeof password !== 'string' || !(await verifyPassword(row?.passwordHash ?? null, password))) throw forbidden('Invalid password')
+  if (!own || typeof password !== 'string' || !(await verifyPassword(row?.passwordHash ?? null, password)))
+    throw forbidden('Invalid password')
   undo()
 }

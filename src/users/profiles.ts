@@ -1,6 +1,6 @@
 /** What a user shows of themselves. Changing it is in rooms/profile-change.ts: rooms carry copies. https://spec.matrix.org/v1.19/client-server-api/#profiles */
 import { MatrixError, notFound } from '../errors.ts'
-import { isObject, type Json, type JsonObject } from '../rules/values.ts'
+import type { Json, JsonObject } from '../rules/values.ts'
 import type { UserRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
@@ -40,6 +40,13 @@ export async function readUsers(instance: Instance, actor: Actor | null, userIds
   return userIds.map((userId) => byId.get(userId) ?? null)
 }
 
+/** The same by key, for callers that have checked what they show. */
+export async function readUsersByKey(instance: Instance, keys: readonly number[]): Promise<(UserRow | null)[]> {
+  const rows = await instance.storage.find('user', { where: { key: { in: keys } } })
+  const byKey = new Map(rows.map((row) => [row.key, row]))
+  return keys.map((key) => byKey.get(key) ?? null)
+}
+
 function checkReader(instance: Instance, actor: Actor | null): void {
   if (!actor && !instance.config.publicProfiles) throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
 }
@@ -72,13 +79,7 @@ function checkText(key: string, value: Json, longest: number): string | null {
   if (typeof value !== 'string') throw new MatrixError('M_BAD_JSON', `${key} must be a string`)
   if (value.length > longest) throw new MatrixError('M_INVALID_PARAM', `${key} has at most ${longest} characters`)
   // PostgreSQL refuses the one and silently changes the other.
-  if (value.includes('\0') || !value.isWellFormed()) throw new MatrixError('M_INVALID_PARAM', `${key} holds a character that cannot be stored`)
-  return value
-}
-
-/** The value under the field's own name, as bodies of single fields have it. Errors: M_MISSING_PARAM. */
-export function fieldIn(body: unknown, key: string): Json {
-  const value = isObject(body) && Object.hasOwn(body, key) ? body[key] : undefined
-  if (value === undefined) throw new MatrixError('M_MISSING_PARAM', `Missing ${key}`)
+  if (value.includes('\0') || !value.isWellFormed())
+    throw new MatrixError('M_INVALID_PARAM', `${key} holds a character that cannot be stored`)
   return value
 }

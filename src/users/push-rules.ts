@@ -56,7 +56,11 @@ export function pushEvaluatorOf(decision: Decision, user: Pick<UserRow, 'key' | 
 const compiled = new WeakMap<object, { userId: string; evaluate: PushEvaluator }>()
 
 /** Changes a ruleset; `change` gives the new one or a refusal. */
-export function changePushRules(decision: Decision, user: UserRow, change: (rules: PushRuleset) => PushRuleset | { errcode: string; error: string }): void {
+export function changePushRules(
+  decision: Decision,
+  user: UserRow,
+  change: (rules: PushRuleset) => PushRuleset | { errcode: string; error: string },
+): void {
   const changed = change(pushRulesOf(decision, user))
   if ('errcode' in changed) {
     if (changed.errcode === 'M_NOT_FOUND') throw notFound(changed.error as string)

@@ -40,14 +40,22 @@ export async function register(instance: Instance, actor: Actor | null, request:
   if (request.kind && request.kind !== 'user') throw new MatrixError('M_INVALID_PARAM', 'kind must be user or guest')
   if (request.type === 'm.login.application_service') {
     if (!actor) throw new MatrixError('M_MISSING_TOKEN', 'An as_token is needed')
-    return registerAsAppservice(instance, actor, { ...request, username: request.username ?? null, inhibitLogin: request.inhibitLogin === true })
+    return registerAsAppservice(instance, actor, {
+      ...request,
+      username: request.username ?? null,
+      inhibitLogin: request.inhibitLogin === true,
+    })
   }
   const { registration } = instance.config
   if (registration === 'off') throw forbidden('Registration has been disabled')
   return registerWithFlow(instance, request, registration === 'token' ? 'm.login.registration_token' : 'm.login.dummy')
 }
 
-async function registerWithFlow(instance: Instance, given: RegisterRequest, stage: 'm.login.registration_token' | 'm.login.dummy'): Promise<Registered> {
+async function registerWithFlow(
+  instance: Instance,
+  given: RegisterRequest,
+  stage: 'm.login.registration_token' | 'm.login.dummy',
+): Promise<Registered> {
   const undo = countAttempt(instance, null, given.ip ?? null)
   const { auth, ...first } = given
   // "Order of checks: valid name, in use (before UIA), exclusive namespace": a client asks with the name before it asks for a token.

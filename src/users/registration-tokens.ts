@@ -19,7 +19,8 @@ export async function createRegistrationToken(instance: Instance, actor: Actor, 
   if (!actor.admin) throw forbidden('Only an administrator may do this')
   const token = args.token ?? instance.ports.random(16).toString('base64url')
   // "The token … a string of 1 to 64 characters of A-Z, a-z, 0-9, and ._~-."
-  if (!/^[A-Za-z0-9._~-]{1,64}$/.test(token)) throw new MatrixError('M_INVALID_PARAM', 'A registration token takes 1 to 64 of A-Z, a-z, 0-9 and ._~-')
+  if (!/^[A-Za-z0-9._~-]{1,64}$/.test(token))
+    throw new MatrixError('M_INVALID_PARAM', 'A registration token takes 1 to 64 of A-Z, a-z, 0-9 and ._~-')
   if ((args.usesAllowed ?? 1) < 1) throw new MatrixError('M_INVALID_PARAM', 'usesAllowed must be 1 or more')
   return command(instance, (decision) => {
     if (decision.get('registrationToken', { token })) throw new MatrixError('M_INVALID_PARAM', `Token ${token} exists already`)

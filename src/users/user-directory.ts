@@ -21,7 +21,11 @@ export interface Found {
  * Users whose id or display name holds the term, whatever the case; names that begin with it first. The owner finds everybody, others those
  * who share a room with them.
  */
-export async function searchUsers(instance: Instance, actor: Actor, args: { term: string; limit?: number | null | undefined }): Promise<Found> {
+export async function searchUsers(
+  instance: Instance,
+  actor: Actor,
+  args: { term: string; limit?: number | null | undefined },
+): Promise<Found> {
   const asking = requireUser(actor)
   const limit = Math.min(Math.max(args.limit ?? 10, 1), mostResults)
   const term = args.term.trim().toLowerCase()

@@ -1,4 +1,5 @@
 /** Matrix ids of user keys. Keys are never used again and ids never change, so what was read once may be kept. */
+import type { UserRow } from '../storage/tables.ts'
 import { type Instance, local } from '../stream/instance.ts'
 
 /** Ids kept per instance; beyond it all are dropped and read anew. */
@@ -24,4 +25,11 @@ export async function userIdsOf(instance: Instance, keys: Iterable<number>): Pro
     result.set(row.key, row.userId)
   }
   return result
+}
+
+/** The rows, in the order of the keys; null for who is gone. */
+export async function readUsersByKey(instance: Instance, keys: readonly number[]): Promise<(UserRow | null)[]> {
+  const rows = await instance.storage.find('user', { where: { key: { in: keys } } })
+  const byKey = new Map(rows.map((row) => [row.key, row]))
+  return keys.map((key) => byKey.get(key) ?? null)
 }

@@ -16,7 +16,7 @@ import type { OpenInstance } from '../../src/instances/open-instance.ts'
 import { type Ports, systemPorts } from '../../src/ports.ts'
 import { createRoom } from '../../src/rooms/create.ts'
 import { sendMessage } from '../../src/rooms/send.ts'
-import { openShard } from '../../src/storage/shard.ts'
+import { openShard, type ShardOptions } from '../../src/storage/shard.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { type BridgeRegistration, ExampleBridge, type ExampleBridgeOptions } from '../rig/example-bridge.ts'
 
@@ -24,6 +24,7 @@ export interface HomeserverOptions {
   readonly databaseUrl?: string
   readonly ports?: Partial<Ports>
   readonly config?: Partial<Config>
+  readonly faults?: ShardOptions['faults']
   readonly timeouts?: Pick<Options, 'deliveryTimeoutMs' | 'pingTimeoutMs'>
 }
 
@@ -58,7 +59,12 @@ export class Homeserver implements AsyncDisposable {
   async bridge(id: string, given: Partial<GivenRegistration> = {}, more: Partial<ExampleBridgeOptions> = {}): Promise<ExampleBridge> {
     const row = await registerBridge(this.instance, this.administrator, { id, ...given })
     const registration = wholeRegistration(row) as unknown as BridgeRegistration
-    const bridge = await ExampleBridge.start({ homeserverUrl: 'http://127.0.0.1:1', registration, domain: this.instance.bridgeDomain, ...more })
+    const bridge = await ExampleBridge.start({
+      homeserverUrl: 'http://127.0.0.1:1',
+      registration,
+      domain: this.instance.bridgeDomain,
+      ...more,
+    })
     this.bridges.push(bridge)
     await setBridgeAddress(this.instance, this.administrator, id, bridge.url)
     return bridge
@@ -76,9 +82,9 @@ export class Homeserver implements AsyncDisposable {
     return (await createRoom(this.instance, await this.actor(bridge), { initialMembers })).roomId
   }
 
-  async send(actor: Actor, roomId: string, body: string): Promise<string> {
-    const txnId = `t${this.txn++}`
-    return (await sendMessage(this.instance, actor, { roomId, type: 'm.room.message', txnId, content: { msgtype: 'm.text', body } })).eventId
+  async send(actor: Actor, roomId: string, body: string, txnId = `t${this.txn++}`): Promise<string> {
+    return (await sendMessage(this.instance, actor, { roomId, type: 'm.room.message', txnId, content: { msgtype: 'm.text', body } }))
+      .eventId
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -96,6 +102,7 @@ export class Homeserver implements AsyncDisposable {
       name: 'main',
       url,
       ports,
+      ...(this.options.faults && { faults: this.options.faults }),
       onFatal: (error) => {
         throw error
       },
@@ -106,7 +113,10 @@ export class Homeserver implements AsyncDisposable {
       config,
       ports,
       shards: [shard],
-      services: { start: (instance) => startDeliveries(instance, sinks), upward: { appserviceChanged, appserviceAlive, jobAdded: () => undefined } },
+      services: {
+        start: (instance) => startDeliveries(instance, sinks),
+        upward: { appserviceChanged, appserviceAlive, jobAdded: () => undefined },
+      },
     })
     await firstStart(this.host)
     this.instance = await this.host.defaultInstance()

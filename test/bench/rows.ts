@@ -112,7 +112,7 @@ let ghost = 0
 function bridge(world: World, id: string, url: string | null): Promise<string> {
   return world.load
     .request('POST', '/graphql', world.token, {
-      query: 'mutation($id: String!, $url: String, $registration: JsonObject) { registerBridge(id: $id, url: $url, registration: $registration) { asToken } }',
+      query: 'mutation($id: String!, $url: String, $registration: JsonObject) { registerBridge(id: $id, url: $url, registration: $registration) { registration } }',
       variables: {
         id,
         url,
@@ -120,9 +120,9 @@ function bridge(world: World, id: string, url: string | null): Promise<string> {
       },
     })
     .then((answer) => {
-      const data = answer['data'] as { registerBridge: { asToken: string } } | null
+      const data = answer['data'] as { registerBridge: { registration: { as_token: string } } } | null
       if (!data) throw new Error(JSON.stringify(answer))
-      return data.registerBridge.asToken
+      return data.registerBridge.registration.as_token
     })
 }
 

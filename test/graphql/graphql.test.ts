@@ -38,7 +38,10 @@ interface Answer {
   text: string
 }
 
-async function ask(query: string, { variables, headers = alice, path = '/graphql' }: { variables?: object; headers?: object; path?: string } = {}): Promise<Answer> {
+async function ask(
+  query: string,
+  { variables, headers = alice, path = '/graphql' }: { variables?: object; headers?: object; path?: string } = {},
+): Promise<Answer> {
   const answer = await fetch(`http://${address}${path}`, {
     method: 'POST',
     headers: { 'content-type': 'application/json', accept: 'application/json', ...headers },
@@ -70,18 +73,27 @@ test('queries and mutations over HTTP, by POST and queries by GET', async () => 
   assert.deepEqual((await ask('{ whoami { userId } }')).data, { whoami: { userId: '@alice:localhost' } })
   const sent = await ask('mutation ($c: EventContent!) { probeSend(roomId: "!r", content: $c) }', { variables: { c: { a: 1 } } })
   assert.deepEqual(sent.data, { probeSend: '$event' })
-  const get = await fetch(`http://${address}/graphql?query=${encodeURIComponent('{ whoami { userId } }')}`, { headers: { ...alice, accept: 'application/json' } })
+  const get = await fetch(`http://${address}/graphql?query=${encodeURIComponent('{ whoami { userId } }')}`, {
+    headers: { ...alice, accept: 'application/json' },
+  })
   assert.equal(get.status, 200)
-  const mutation = await fetch(`http://${address}/graphql?query=${encodeURIComponent('mutation { probeLogin(user: "a") }')}`, { headers: alice })
+  const mutation = await fetch(`http://${address}/graphql?query=${encodeURIComponent('mutation { probeLogin(user: "a") }')}`, {
+    headers: alice,
+  })
   assert.equal(mutation.status, 405)
 })
 
 test('the same tokens: none will do where no actor is needed, a wrong one is 401, a prefix must agree', async () => {
   assert.deepEqual((await ask('mutation { probeLogin(user: "a") }', { headers: {} })).data, { probeLogin: '@a at alice' })
-  assert.deepEqual((await ask('mutation { probeLogin(user: "a") }', { headers: {}, path: '/_hungryserv/bob/graphql' })).data, { probeLogin: '@a at bob' })
+  assert.deepEqual((await ask('mutation { probeLogin(user: "a") }', { headers: {}, path: '/_hungryserv/bob/graphql' })).data, {
+    probeLogin: '@a at bob',
+  })
   const anonymous = await ask('{ whoami { userId } }', { headers: {} })
   assert.deepEqual([anonymous.status, anonymous.errors?.[0]?.extensions.errcode], [200, 'M_MISSING_TOKEN'])
-  for (const each of [await ask('{ whoami { userId } }', { headers: { authorization: 'Bearer x' } }), await ask('{ whoami { userId } }', { path: '/_hungryserv/bob/graphql' })]) {
+  for (const each of [
+    await ask('{ whoami { userId } }', { headers: { authorization: 'Bearer x' } }),
+    await ask('{ whoami { userId } }', { path: '/_hungryserv/bob/graphql' }),
+  ]) {
     assert.deepEqual([each.status, each.errors?.[0]?.extensions.errcode], [401, 'M_UNKNOWN_TOKEN'])
     assert.equal(each.headers.get('access-control-allow-origin'), '*')
   }
@@ -104,7 +116,7 @@ test('errors carry the errcode and their fields; what nobody foresaw is masked a
 test('stored JSON goes through as it was written, also what is made in pieces', async () => {
   assert.equal((await ask('{ probeEvent }')).text, '{"data":{"probeEvent":{"event_id":"$1","content":{"a":1.50}}}}')
   const raw = await ask('{ probeRaw }')
-  assert.equal((raw.data?.['probeRaw'] as { chunk: string[] }).chunk[0]?.length, 100_000)
+  assert.equal((raw.data!['probeRaw'] as { chunk: string[] }).chunk[0]?.length, 100_000)
 })
 
 test('event content takes whole numbers only, and identifiers no NUL', async () => {
@@ -140,8 +152,14 @@ test('depth, cost, page size and length of a document are limited', async () => 
   assert.match((await ask(deep(20))).errors![0]!.message, /fields deep/)
   assert.match((await ask('{ probeList(first: 1001) }')).errors![0]!.message, /first is 1000 at most/)
   assert.match((await ask('query ($n: Int) { probeList(first: $n) }', { variables: { n: 5_000 } })).errors![0]!.message, /1000 at most/)
-  assert.match((await ask('{ probeDeep { list(first: 1000) { list(first: 1000) { leaf } } } }')).errors![0]!.message, /more than 100000 fields/)
-  const bomb = Array.from({ length: 30 }, (_, i) => `fragment F${i} on ProbeDeep { ${i === 29 ? 'leaf' : `...F${i + 1} ...F${i + 1}`} }`).join(' ')
+  assert.match(
+    (await ask('{ probeDeep { list(first: 1000) { list(first: 1000) { leaf } } } }')).errors![0]!.message,
+    /more than 100000 fields/,
+  )
+  const bomb = Array.from(
+    { length: 30 },
+    (_, i) => `fragment F${i} on ProbeDeep { ${i === 29 ? 'leaf' : `...F${i + 1} ...F${i + 1}`} }`,
+  ).join(' ')
   assert.match((await ask(`{ probeDeep { ...F0 } } ${bomb}`)).errors![0]!.message, /more than 100000 fields/)
   assert.ok((await ask(`{ ${'whoami { userId } '.repeat(5_000)} }`)).errors![0]!.message.includes('tokens'))
 })
@@ -153,7 +171,12 @@ test('a body is read up to a limit: 64 KiB without a token', async () => {
 })
 
 test('introspection can be switched off', async () => {
-  const introspect = { method: 'POST', url: '/graphql', headers: { 'content-type': 'application/json' }, payload: '{"query":"{ __schema { queryType { name } } }"}' } as const
+  const introspect = {
+    method: 'POST',
+    url: '/graphql',
+    headers: { 'content-type': 'application/json' },
+    payload: '{"query":"{ __schema { queryType { name } } }"}',
+  } as const
   assert.equal((await app.fastify.inject(introspect)).json().data.__schema.queryType.name, 'Query')
   assert.ok((await closedApp.fastify.inject(introspect)).json().errors)
 })
@@ -165,7 +188,10 @@ test('GraphiQL is served from here alone, and can be switched off', async () => 
   const html = await page.text()
   // Attributes and imports that make a browser load something.
   const loads = [...html.matchAll(/<(?:script|link|img|iframe)[^>]*\s(?:src|href)="(?!data:)([^"]*)"/g)].map((match) => match[1])
-  assert.deepEqual(loads.filter((url) => /^(https?:)?\/\//.test(url ?? '')), [])
+  assert.deepEqual(
+    loads.filter((url) => /^(https?:)?\/\//.test(url ?? '')),
+    [],
+  )
   assert.ok(!/\bimport\s*\(?\s*["']https?:/.test(html))
   assert.ok(!/cdn|unpkg|jsdelivr/i.test(html.slice(0, 2_000)))
   const closed = await closedApp.fastify.inject({ url: '/graphql', headers: { accept: 'text/html' } })
@@ -196,17 +222,24 @@ test('operations over a websocket, with the same tokens and the same errors', as
   for (const params of [{ authorization: 'Bearer alice-token' }, { Authorization: 'Bearer alice-token' }, { accessToken: 'alice-token' }]) {
     const { client } = socket(params)
     const results: unknown[] = []
-    for await (const result of client.iterate({ query: '{ whoami { userId } probeEvent }' })) results.push(JSON.parse(JSON.stringify(result)))
+    for await (const result of client.iterate({ query: '{ whoami { userId } probeEvent }' }))
+      results.push(JSON.parse(JSON.stringify(result)))
     assert.deepEqual(results, [{ data: { whoami: { userId: '@alice:localhost' }, probeEvent: { event_id: '$1', content: { a: 1.5 } } } }])
     await client.dispose()
   }
   const { client } = socket({ accessToken: 'alice-token' }, '/_hungryserv/alice/graphql')
-  const failed: { errors?: readonly { message: string; extensions?: object }[] }[] = []
+  const failed: { errors?: readonly { message: string; extensions?: object }[] | undefined }[] = []
   for await (const result of client.iterate({ query: '{ probeFail(how: "boom") }' })) failed.push(result)
-  assert.deepEqual([failed[0]?.errors?.[0]?.message, failed[0]?.errors?.[0]?.extensions], ['Internal server error', { errcode: 'M_UNKNOWN' }])
-  await assert.rejects(async () => {
-    for await (const _ of client.iterate({ query: '{ nothing }' }));
-  }, (errors: { extensions: { errcode: string } }[]) => errors[0]?.extensions.errcode === 'M_BAD_JSON')
+  assert.deepEqual(
+    [failed[0]?.errors?.[0]?.message, failed[0]?.errors?.[0]?.extensions],
+    ['Internal server error', { errcode: 'M_UNKNOWN' }],
+  )
+  await assert.rejects(
+    async () => {
+      for await (const _ of client.iterate({ query: '{ nothing }' }));
+    },
+    (errors: { extensions: { errcode: string } }[]) => errors[0]?.extensions.errcode === 'M_BAD_JSON',
+  )
   await client.dispose()
 })
 
@@ -249,7 +282,7 @@ test('a subscription ends when its socket is gone', async () => {
 
 test('an error ends a subscription, and the client learns which', async () => {
   const { client } = socket({ accessToken: 'alice-token' })
-  const got: { data?: unknown; errors?: readonly { extensions?: object }[] }[] = []
+  const got: { data?: unknown; errors?: readonly { extensions?: object }[] | undefined }[] = []
   await assert.rejects(async () => {
     for await (const result of client.iterate({ query: 'subscription { probeTicks(count: 1, fail: true) }' })) {
       got.push(result)
@@ -267,9 +300,12 @@ test('a token that has ended starts nothing more', async () => {
   const keep = client.iterate({ query: 'subscription { probeTicks(count: 1) }' })
   first.push(await keep.next())
   host.tokens.delete('short-lived')
-  await assert.rejects(async () => {
-    for await (const _ of client.iterate({ query: '{ whoami { userId } }' }));
-  }, (errors: { extensions: { errcode: string } }[]) => errors[0]?.extensions.errcode === 'M_UNKNOWN_TOKEN')
+  await assert.rejects(
+    async () => {
+      for await (const _ of client.iterate({ query: '{ whoami { userId } }' }));
+    },
+    (errors: { extensions: { errcode: string } }[]) => errors[0]?.extensions.errcode === 'M_UNKNOWN_TOKEN',
+  )
   await keep.return?.()
   await client.dispose()
 })
@@ -278,9 +314,12 @@ test('one socket takes 100 operations at a time', async () => {
   const { client } = socket({ accessToken: 'alice-token' })
   const running = Array.from({ length: 100 }, () => client.iterate({ query: 'subscription { probeTicks(count: 1) }' }))
   await Promise.all(running.map((each) => each.next()))
-  await assert.rejects(async () => {
-    for await (const _ of client.iterate({ query: '{ whoami { userId } }' }));
-  }, (errors: { extensions: { errcode: string } }[]) => errors[0]?.extensions.errcode === 'M_LIMIT_EXCEEDED')
+  await assert.rejects(
+    async () => {
+      for await (const _ of client.iterate({ query: '{ whoami { userId } }' }));
+    },
+    (errors: { extensions: { errcode: string } }[]) => errors[0]?.extensions.errcode === 'M_LIMIT_EXCEEDED',
+  )
   await client.dispose()
   await until(() => probe.waiting === 0)
 })

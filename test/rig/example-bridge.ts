@@ -127,7 +127,13 @@ export class ExampleBridge implements AsyncDisposable {
   /** A room with ghosts and people, all joined from the start. */
   async createPortal(name: string, ghosts: readonly string[], people: readonly string[]): Promise<string> {
     const members = [...ghosts.map((ghost) => this.ghostId(ghost)), ...people]
-    const body = { name, preset: 'private_chat', invite: members, 'com.beeper.initial_members': members, 'com.beeper.auto_join_invites': true }
+    const body = {
+      name,
+      preset: 'private_chat',
+      invite: members,
+      'com.beeper.initial_members': members,
+      'com.beeper.auto_join_invites': true,
+    }
     return (await this.ask('POST', '/createRoom', body)).room_id
   }
 
@@ -143,7 +149,9 @@ export class ExampleBridge implements AsyncDisposable {
     return new Promise((resolve, reject) => {
       const timer = setTimeout(() => {
         this.waiting.delete(look)
-        reject(new Error(`the bridge waited in vain until ${what}; it has ${this.events.length} events of ${this.attempts.length} attempts`))
+        reject(
+          new Error(`the bridge waited in vain until ${what}; it has ${this.events.length} events of ${this.attempts.length} attempts`),
+        )
       }, timeoutMs)
       const look = () => {
         if (!holds()) return
@@ -165,8 +173,10 @@ export class ExampleBridge implements AsyncDisposable {
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const text = Buffer.concat(chunks).toString('utf8')
     const { pathname } = new URL(request.url ?? '', 'http://bridge')
-    const answer = (status: number, body: object) => response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
-    if (request.headers.authorization !== `Bearer ${registration.hs_token}`) return void answer(403, { errcode: 'M_UNKNOWN_TOKEN', error: 'Bad hs_token' })
+    const answer = (status: number, body: object) =>
+      response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
+    if (request.headers.authorization !== `Bearer ${registration.hs_token}`)
+      return void answer(403, { errcode: 'M_UNKNOWN_TOKEN', error: 'Bad hs_token' })
     const path = legacy ? pathname : pathname.replace(/^\/_matrix\/app\/v1(?=\/)/, '')
     if (request.method === 'POST' && path === '/ping') {
       if (typeof this.behaviour === 'number') return void answer(this.behaviour, { errcode: 'ORG.EXAMPLE', error: 'x'.repeat(3_000) })
@@ -175,7 +185,8 @@ export class ExampleBridge implements AsyncDisposable {
       return void answer(200, {})
     }
     const [, txnId] = /^\/transactions\/([^/]+)$/.exec(path) ?? []
-    if (request.method !== 'PUT' || txnId === undefined || (!legacy && path === pathname)) return void answer(404, { errcode: 'M_UNRECOGNIZED', error: 'Unknown path' })
+    if (request.method !== 'PUT' || txnId === undefined || (!legacy && path === pathname))
+      return void answer(404, { errcode: 'M_UNRECOGNIZED', error: 'Unknown path' })
     this.atOnce++
     this.mostAtOnce = Math.max(this.mostAtOnce, this.atOnce)
     try {
@@ -186,7 +197,12 @@ export class ExampleBridge implements AsyncDisposable {
     }
   }
 
-  private async handle(txnId: string, text: string, response: ServerResponse, answer: (status: number, body: object) => unknown): Promise<void> {
+  private async handle(
+    txnId: string,
+    text: string,
+    response: ServerResponse,
+    answer: (status: number, body: object) => unknown,
+  ): Promise<void> {
     const { behaviour } = this
     const taken = behaviour === 'ok' || behaviour === 'lose'
     this.attempts.push({ txnId, text, status: taken ? 200 : typeof behaviour === 'number' ? behaviour : null, at: performance.now() })

@@ -45,7 +45,15 @@ export async function startPostgres({ durable = false } = {}): Promise<TestPostg
   let databases = 0
   const clean = () => {
     server?.kill('SIGQUIT')
-    rmSync(folder, { recursive: true, force: true })
+    // A server on its last breath still writes into a folder that is being emptied; at exit nothing can be awaited.
+    for (let tries = 0; existsSync(folder) && tries < 40; tries++) {
+      if (tries > 0) Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 50)
+      try {
+        rmSync(folder, { recursive: true, force: true })
+      } catch {
+        // not empty yet
+      }
+    }
   }
   process.once('exit', clean)
   // A signal alone would end us without a word to the server.
@@ -83,6 +91,7 @@ export async function startPostgres({ durable = false } = {}): Promise<TestPostg
       server = null
       if (!child || child.exitCode !== null || child.signalCode !== null) return
       const exited = new Promise((resolve) => child.once('exit', resolve))
+      child.ref()
       child.kill(signal)
       await exited
     }

@@ -7,6 +7,7 @@ import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { pathToFileURL } from 'node:url'
 import type { TestResult } from './reporter.ts'
 
 interface FileResult {
@@ -18,9 +19,12 @@ interface FileResult {
 
 const root = join(import.meta.dirname, '..', '..')
 const workers = 2
-const limitMs = 10 * 60_000
-/** Silence for this long, and no test ended: something keeps the process open. A longer test says how far it is. */
+/** Of one test, unless it names its own `timeout`; such a long one prints how far it is. */
+const testMs = 60_000
+/** Nothing printed and no test ended: something was left open. */
 const quietMs = 2 * 60_000
+/** Of a file. */
+const limitMs = 6 * 60_000
 /** Need Go, Python or Chromium, which npm's registry does not bring. */
 const peerFolders = ['test/interop/go/', 'test/interop/python/', 'test/interop/chromium/']
 /** Long ones start first, so that no worker is left alone with one at the end. */
@@ -41,7 +45,7 @@ process.on('exit', () => {
 const files = chooseFiles()
 const record = join(root, 'dist', 'requests.jsonl')
 if (!peers && pieces.length === 0) {
-  // The rig notes every request of a whole run here; scripts/endpoints-doc.ts holds docs/endpoints.md against it.
+  // test/rig/record.ts notes every request of a whole run here; scripts/endpoints-doc.ts holds docs/endpoints.md against it.
   mkdirSync(join(root, 'dist'), { recursive: true })
   rmSync(record, { force: true })
   process.env['REQUEST_RECORD'] = record
@@ -77,10 +81,11 @@ function chooseFiles(): string[] {
 function runFile(file: string): Promise<FileResult> {
   const report = join(scratch, file.replaceAll('/', '-'))
   const reporter = ['--test-reporter', join(import.meta.dirname, 'reporter.ts'), '--test-reporter-destination', report]
+  const recorder = process.env['REQUEST_RECORD'] ? ['--import', pathToFileURL(join(import.meta.dirname, 'record.ts')).href] : []
   const begun = performance.now()
   let output = ''
   // A group of its own: whatever a test leaves running ends with it.
-  const child = spawn(process.execPath, [...process.execArgv, ...reporter, join(root, file)], {
+  const child = spawn(process.execPath, [...process.execArgv, `--test-timeout=${testMs}`, ...reporter, ...recorder, join(root, file)], {
     cwd: root,
     detached: true,
     stdio: ['ignore', 'pipe', 'pipe'],
@@ -98,7 +103,7 @@ function runFile(file: string): Promise<FileResult> {
     if (state !== heard) heardAt = now
     heard = state
     if (now - begun > limitMs) stopped = `did not end within ${limitMs / 60_000} minutes`
-    else if (now - heardAt > quietMs) stopped = `was silent for ${quietMs / 60_000} minutes: a test hangs, or something was left open`
+    else if (now - heardAt > quietMs) stopped = `was silent for ${quietMs / 60_000} minutes: a test hangs or left something open`
     if (stopped) killGroup(pid)
   }, 1_000)
   return new Promise((resolve) => {

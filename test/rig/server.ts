@@ -21,7 +21,7 @@ export interface TestServer extends AsyncDisposable {
   /** a client with this token */
   client(token: string, userId?: string): Client
   /** a new person, logged in */
-  register(localpart: string): Promise<Client>
+  register(localpart: string, password?: string): Promise<Client>
 }
 
 export interface RequestOptions {
@@ -76,9 +76,9 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
     },
     request: (method, path, body, requestOptions) => request(server.url, method, path, body, requestOptions),
     client: (token, userId = '') => new Client(() => server.url, token, userId),
-    async register(localpart) {
+    async register(localpart, password) {
       const { registerPerson } = await import('../../src/users/accounts.ts')
-      const made = await registerPerson(await server.host.defaultInstance(), { username: localpart })
+      const made = await registerPerson(await server.host.defaultInstance(), { username: localpart, password: password ?? null })
       return new Client(() => server.url, made.session!.accessToken, made.userId, made.session!.deviceId)
     },
     async [Symbol.asyncDispose]() {
@@ -150,7 +150,7 @@ export class Client {
   }
 
   async graphql(query: string, variables: Record<string, unknown> = {}): Promise<Reply['body']> {
-    return (await this.request('POST', '/graphql', { query, variables })).body
+    return (await this.request('POST', '/graphql', { query, variables }, { headers: { 'content-type': 'application/json' } })).body
   }
 }
 

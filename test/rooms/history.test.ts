@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { MatrixError } from '../../src/errors.ts'
-import { eventContext, messages, readEvent } from '../../src/rooms/history.ts'
+import { eventContext, messages } from '../../src/rooms/history.ts'
 import { banUser, forgetRoom, inviteUser, joinRoom, kickUser, leaveRoom } from '../../src/rooms/membership.ts'
 import { redact } from '../../src/rooms/redact.ts'
+import { viewEvent } from '../../src/rooms/timeline.ts'
 import type { JsonObject } from '../../src/rules/values.ts'
 import { command } from '../../src/stream/command.ts'
 import type { Instance } from '../../src/stream/instance.ts'
@@ -27,6 +28,10 @@ interface Answer {
   readonly state?: readonly Event[]
 }
 
+async function readEvent(instance: Instance, actor: Actor, args: { roomId: string; eventId: string }): Promise<string> {
+  return (await viewEvent(instance, actor, args)).text
+}
+
 async function read(instance: Instance, actor: Actor, roomId: string, more: Partial<Parameters<typeof messages>[2]> = {}): Promise<Answer> {
   return JSON.parse(await messages(instance, actor, { roomId, dir: 'b', ...more })) as Answer
 }
@@ -39,8 +44,8 @@ const forbidden = (error: MatrixError): boolean => error.errcode === 'M_FORBIDDE
 const hidden = (error: MatrixError): boolean => error.errcode === 'M_NOT_FOUND'
 
 await onBothEngines('history', (place) => {
-  test('pages backwards meet without gap or repeat, and the last one has no end', async () => {
-    await using at = await place()
+  test('pages backwards meet without gap or repeat, and the last one has no end', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const roomId = await rig.room(alice)
@@ -61,8 +66,8 @@ await onBothEngines('history', (place) => {
     assert.equal((await read(rig.instance, alice, roomId, { limit: 1000 })).chunk.at(-1)?.type, 'm.room.create')
   })
 
-  test('pages forwards from a token give what followed it; `to` is not crossed', async () => {
-    await using at = await place()
+  test('pages forwards from a token give what followed it; `to` is not crossed', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const roomId = await rig.room(alice)
@@ -78,19 +83,38 @@ await onBothEngines('history', (place) => {
     assert.equal((await read(rig.instance, alice, roomId, { dir: 'f', limit: 1 })).chunk[0]?.type, 'm.room.create')
   })
 
-  test('prepended history is reached backwards behind the first live event, by whoever ever joined', async () => {
-    await using at = await place()
+  test('prepended history is reached backwards behind the first live event, by whoever ever joined', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
-    const roomId = await rig.room(alice, { initialState: [{ type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'joined' } }] })
+    const roomId = await rig.room(alice, {
+      initialState: [{ type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'joined' } }],
+    })
     await command(rig.instance, (decision) => {
       const room = decision.find('room', { roomId })!
       for (const order of [-1, -2, -3]) {
-        const event = { type: 'm.room.message', sender: alice.userId, content: { body: `old${order}` }, origin_server_ts: 1, event_id: `$old${order}` }
+        const event = {
+          type: 'm.room.message',
+          sender: alice.userId,
+          content: { body: `old${order}` },
+          origin_server_ts: 1,
+          event_id: `$old${order}`,
+        }
         decision.put('event', {
-          instance: rig.instance.key, room: room.key, order, eventId: event.event_id, type: event.type, stateKey: null, sender: alice.user!,
-          ts: 1, replaces: null, redactedBy: null, device: null, txnId: null, json: JSON.stringify(event),
+          instance: rig.instance.key,
+          room: room.key,
+          order,
+          eventId: event.event_id,
+          type: event.type,
+          stateKey: null,
+          sender: alice.user!,
+          ts: 1,
+          replaces: null,
+          redactedBy: null,
+          device: null,
+          txnId: null,
+          json: JSON.stringify(event),
         })
       }
       decision.put('room', { ...room, lowest: -3 })
@@ -106,12 +130,19 @@ await onBothEngines('history', (place) => {
     await inviteUser(rig.instance, alice, { roomId, userId: bob.userId })
     await joinRoom(rig.instance, bob, { roomIdOrAlias: roomId })
     assert.deepEqual(bodies(await read(rig.instance, bob, roomId, { from: 's0' })), ['old-1', 'old-2', 'old-3'])
-    const context = JSON.parse(await eventContext(rig.instance, alice, { roomId, eventId: '$old-2' })) as { state: Event[]; start: string; end: string }
-    assert.ok(context.state.some((event) => event.type === 'm.room.create'), 'below the first live event stands the current state')
+    const context = JSON.parse(await eventContext(rig.instance, alice, { roomId, eventId: '$old-2' })) as {
+      state: Event[]
+      start: string
+      end: string
+    }
+    assert.ok(
+      context.state.some((event) => event.type === 'm.room.create'),
+      'below the first live event stands the current state',
+    )
   })
 
-  test('a user who left reads up to the leave and no further; after forgetting nothing', async () => {
-    await using at = await place()
+  test('a user who left reads up to the leave and no further; after forgetting nothing', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
@@ -127,8 +158,8 @@ await onBothEngines('history', (place) => {
     await assert.rejects(messages(rig.instance, bob, { roomId, dir: 'b' }), forbidden)
   })
 
-  test('a user banned after leaving reads up to the leave', async () => {
-    await using at = await place()
+  test('a user banned after leaving reads up to the leave', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
@@ -140,8 +171,8 @@ await onBothEngines('history', (place) => {
     assert.deepEqual(bodies(await read(rig.instance, bob, roomId)), ['before'])
   })
 
-  test('with `joined` visibility nothing from before the join or between two stays is told', async () => {
-    await using at = await place()
+  test('with `joined` visibility nothing from before the join or between two stays is told', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
@@ -163,12 +194,14 @@ await onBothEngines('history', (place) => {
     assert.equal(bodies(await read(rig.instance, alice, roomId, { limit: 100 })).length, 6)
   })
 
-  test('with `invited` visibility history begins at the invite', async () => {
-    await using at = await place()
+  test('with `invited` visibility history begins at the invite', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
-    const roomId = await rig.room(alice, { initialState: [{ type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'invited' } }] })
+    const roomId = await rig.room(alice, {
+      initialState: [{ type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'invited' } }],
+    })
     await rig.say(alice, roomId, 'before')
     await inviteUser(rig.instance, alice, { roomId, userId: bob.userId })
     await rig.say(alice, roomId, 'invited')
@@ -176,8 +209,8 @@ await onBothEngines('history', (place) => {
     assert.deepEqual(bodies(await read(rig.instance, bob, roomId, { limit: 100 })), ['invited'])
   })
 
-  test('an unknown room, a stranger and an invited user get the same refusal; a world_readable room answers all', async () => {
-    await using at = await place()
+  test('an unknown room, a stranger and an invited user get the same refusal; a world_readable room answers all', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
@@ -193,8 +226,8 @@ await onBothEngines('history', (place) => {
     assert.deepEqual(bodies(await read(rig.instance, await rig.person('carol'), roomId)), ['for all'])
   })
 
-  test('a bad token is M_INVALID_PARAM, a bad filter M_BAD_JSON', async () => {
-    await using at = await place()
+  test('a bad token is M_INVALID_PARAM, a bad filter M_BAD_JSON', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const roomId = await rig.room(alice)
@@ -206,8 +239,8 @@ await onBothEngines('history', (place) => {
     }
   })
 
-  test('a filter is read through until the limit is full; lazy loading adds the senders', async () => {
-    await using at = await place()
+  test('a filter is read through until the limit is full; lazy loading adds the senders', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
@@ -215,9 +248,15 @@ await onBothEngines('history', (place) => {
     await rig.say(bob, roomId, 'one', { url: 'mxc://x/y' })
     for (let i = 0; i < 150; i++) await rig.say(alice, roomId, `noise${i}`)
     await rig.say(bob, roomId, 'two')
-    const page = await read(rig.instance, alice, roomId, { limit: 3, filter: JSON.stringify({ senders: [bob.userId], types: ['m.room.message'], lazy_load_members: true }) })
+    const page = await read(rig.instance, alice, roomId, {
+      limit: 3,
+      filter: JSON.stringify({ senders: [bob.userId], types: ['m.room.message'], lazy_load_members: true }),
+    })
     assert.deepEqual(bodies(page), ['two', 'one'])
-    assert.deepEqual(page.state?.map((event) => event.state_key), [bob.userId])
+    assert.deepEqual(
+      page.state?.map((event) => event.state_key),
+      [bob.userId],
+    )
     assert.deepEqual(bodies(await read(rig.instance, alice, roomId, { filter: '{"contains_url":true}' })), ['one'])
     assert.deepEqual((await read(rig.instance, alice, roomId, { filter: '{"types":[]}' })).chunk, [])
     assert.deepEqual((await read(rig.instance, alice, roomId, { filter: `{"not_rooms":["${roomId}"]}` })).chunk, [])
@@ -227,14 +266,15 @@ await onBothEngines('history', (place) => {
     assert.deepEqual(bodies(await read(rig.instance, alice, roomId, { filter: `{"related_by_senders":["${alice.userId}"]}` })), [])
   })
 
-  test('unsigned has the transaction id for the sending device only, what a state event replaced, and the redaction', async () => {
-    await using at = await place()
+  test('unsigned has the transaction id for the sending device only, what a state event replaced, and the redaction', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob', alice.device!)
     const roomId = await rig.room(alice, { name: 'first' }, [bob])
     const eventId = await rig.say(alice, roomId, 'x')
-    const one = async (actor: Actor, id: string): Promise<Event> => JSON.parse(await readEvent(rig.instance, actor, { roomId, eventId: id })) as Event
+    const one = async (actor: Actor, id: string): Promise<Event> =>
+      JSON.parse(await readEvent(rig.instance, actor, { roomId, eventId: id })) as Event
     const own = await one(alice, eventId)
     assert.equal(own.room_id, roomId)
     assert.match(String(own.unsigned['transaction_id']), /^rig/)
@@ -258,8 +298,8 @@ await onBothEngines('history', (place) => {
     assert.equal(because.room_id, roomId)
   })
 
-  test('context has what stands around the event, the state there, and tokens that go on from its ends', async () => {
-    await using at = await place()
+  test('context has what stands around the event, the state there, and tokens that go on from its ends', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const roomId = await rig.room(alice, { name: 'old' })
@@ -275,37 +315,55 @@ await onBothEngines('history', (place) => {
       state: Event[]
     }
     assert.equal(context.event.event_id, ids[4])
-    assert.deepEqual(context.events_before.map((event) => event.event_id), [ids[3], ids[2]])
-    assert.deepEqual(context.events_after.map((event) => event.event_id), [ids[5], ids[6]])
+    assert.deepEqual(
+      context.events_before.map((event) => event.event_id),
+      [ids[3], ids[2]],
+    )
+    assert.deepEqual(
+      context.events_after.map((event) => event.event_id),
+      [ids[5], ids[6]],
+    )
     assert.equal(context.state.find((event) => event.type === 'm.room.name')?.content['name'], 'old')
     assert.equal((await read(rig.instance, alice, roomId, { from: context.start })).chunk[0]?.event_id, ids[1])
     assert.equal((await read(rig.instance, alice, roomId, { dir: 'f', from: context.end })).chunk[0]?.event_id, ids[7])
     await assert.rejects(eventContext(rig.instance, alice, { roomId, eventId: '$none' }), hidden)
   })
 
-  test('an ignored user’s messages are left out, their state is not', async () => {
-    await using at = await place()
+  test('an ignored user’s messages are left out, their state is not', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
     const roomId = await rig.room(alice, {}, [bob])
     await rig.say(bob, roomId, 'noise')
     const content = JSON.stringify({ ignored_users: { [bob.userId]: {} } })
-    await command(rig.instance, (decision) => decision.put('accountData', { instance: rig.instance.key, user: alice.user!, room: 0, type: 'm.ignored_user_list', content, position: decision.takePosition() }))
+    await command(rig.instance, (decision) =>
+      decision.put('accountData', {
+        instance: rig.instance.key,
+        user: alice.user!,
+        room: 0,
+        type: 'm.ignored_user_list',
+        content,
+        position: decision.takePosition(),
+      }),
+    )
     const page = await read(rig.instance, alice, roomId, { limit: 100 })
     assert.deepEqual(bodies(page), [])
     assert.ok(page.chunk.some((event) => event.sender === bob.userId && event.type === 'm.room.member'))
   })
 
-  test('edits, threads and references are bundled; a forged edit is not', async () => {
-    await using at = await place()
+  test('edits, threads and references are bundled; a forged edit is not', async (t) => {
+    const at = await place(t)
     await using rig = await openRig(at)
     const alice = await rig.person('alice')
     const bob = await rig.person('bob')
     const roomId = await rig.room(alice, {}, [bob])
     const root = await rig.say(alice, roomId, 'root')
     const edit = (actor: Actor, body: string, target = root): Promise<string> =>
-      rig.say(actor, roomId, `* ${body}`, { 'm.new_content': { msgtype: 'm.text', body }, 'm.relates_to': { rel_type: 'm.replace', event_id: target } })
+      rig.say(actor, roomId, `* ${body}`, {
+        'm.new_content': { msgtype: 'm.text', body },
+        'm.relates_to': { rel_type: 'm.replace', event_id: target },
+      })
     await edit(alice, 'first')
     rig.clock.move(10)
     const good = await edit(alice, 'second')
@@ -319,7 +377,7 @@ await onBothEngines('history', (place) => {
     await rig.say(bob, roomId, 'edit of an edit', { 'm.new_content': {}, 'm.relates_to': { rel_type: 'm.replace', event_id: good } })
 
     const relations = async (actor: Actor, eventId = root): Promise<JsonObject | undefined> =>
-      ((JSON.parse(await readEvent(rig.instance, actor, { roomId, eventId })) as Event).unsigned['m.relations'] as JsonObject | undefined)
+      (JSON.parse(await readEvent(rig.instance, actor, { roomId, eventId })) as Event).unsigned['m.relations'] as JsonObject | undefined
     const found = (await relations(alice)) as unknown as {
       'm.replace': Event
       'm.reference': { chunk: JsonObject[] }

@@ -1,9 +1,10 @@
 /** An instance on a fresh database with people, ghosts and a clock that the test moves. */
-import { systemPorts } from '../../src/ports.ts'
+
 import { pino } from 'pino'
 import { readConfig } from '../../src/config.ts'
 import { InstanceHost } from '../../src/instances/host.ts'
-import { createRoom, type CreateRoom } from '../../src/rooms/create.ts'
+import { systemPorts } from '../../src/ports.ts'
+import { type CreateRoom, createRoom } from '../../src/rooms/create.ts'
 import { inviteUser, joinRoom } from '../../src/rooms/membership.ts'
 import { sendMessage, sendState } from '../../src/rooms/send.ts'
 import type { JsonObject } from '../../src/rules/values.ts'
@@ -35,7 +36,9 @@ export class Clock {
   timer(delayMs: number, run: () => void): () => void {
     const timer = { at: this.now + delayMs, run }
     this.timers.push(timer)
-    return () => void (this.timers = this.timers.filter((other) => other !== timer))
+    return () => {
+      this.timers = this.timers.filter((other) => other !== timer)
+    }
   }
 
   move(ms: number): void {
@@ -54,7 +57,12 @@ export async function openRig(place: Place): Promise<Rig> {
   const config = readConfig({ USER_DOMAIN: 'example.com', BRIDGE_DOMAIN: 'beeper.local' })
   const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined, jobAdded: () => undefined }
   const host = new InstanceHost({ config, ports, shards: [shard], services: { start: () => undefined, upward } })
-  const instance = await host.create({ name: 'default', owner: '@owner:example.com', userDomain: 'example.com', bridgeDomain: 'beeper.local' })
+  const instance = await host.create({
+    name: 'default',
+    owner: '@owner:example.com',
+    userDomain: 'example.com',
+    bridgeDomain: 'beeper.local',
+  })
   let txn = 0
   const actor = (user: number | null, userId: string, more: Partial<Actor> = {}): Actor => ({
     user,
@@ -79,7 +87,10 @@ export async function openRig(place: Place): Promise<Rig> {
       const { bot, key } = await command(instance, (decision) => {
         const at = decision.takePosition()
         const user = makeUser(decision, { userId: '@_bot:beeper.local', kind: 'bot', appservice: at })
-        const registration = JSON.stringify({ namespaces: { users: [{ regex: '@_.*:beeper\\.local', exclusive: true }] } })
+        const registration = JSON.stringify({
+          namespaces: { users: [{ regex: '@_.*:beeper\\.local', exclusive: true }] },
+          receive_ephemeral: true,
+        })
         putAppservice(decision, {
           instance: instance.key,
           key: at,

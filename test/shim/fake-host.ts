@@ -42,7 +42,8 @@ export function fakeHost(environment: Record<string, string> = {}): FakeHost {
     byOwner: async (localpart) => instances.get(localpart) ?? null,
     async authenticate(token, prefix) {
       const found = host.tokens.get(token)
-      if (!found || (prefix !== null && prefix !== found.instance.name)) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unrecognised access token')
+      if (!found || (prefix !== null && prefix !== found.instance.name))
+        throw new MatrixError('M_UNKNOWN_TOKEN', 'Unrecognised access token')
       return found
     },
     async masquerade(_instance, as, { userId = as.userId, deviceId }) {

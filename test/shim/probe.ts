@@ -23,7 +23,7 @@ export const probe = {
 }
 
 export function reset(): void {
-  Object.assign(probe, { seen: [], waiting: 0, aborted: 0, wake: [], atWork: 0, mostAtWork: 0 })
+  Object.assign(probe, { seen: [], aborted: 0, wake: [], mostAtWork: 0 })
 }
 
 const Thing = builder.inputType('ProbeThing', {
@@ -69,7 +69,13 @@ builder.queryFields((t) => ({
 
 function Deep() {
   const ref = builder.objectRef<object>('ProbeDeep')
-  ref.implement({ fields: (t) => ({ deep: t.field({ type: ref, resolve: () => ({}) }), list: t.field({ type: [ref], args: { first: t.arg.int() }, resolve: () => [{}] }), leaf: t.int({ resolve: () => 1 }) }) })
+  ref.implement({
+    fields: (t) => ({
+      deep: t.field({ type: ref, resolve: () => ({}) }),
+      list: t.field({ type: [ref], args: { first: t.arg.int() }, resolve: () => [{}] }),
+      leaf: t.int({ resolve: () => 1 }),
+    }),
+  })
   return ref
 }
 
@@ -144,8 +150,16 @@ const endpoints = {
     path: '/_matrix/client/v3/probe/shaped',
     auth: 'accessToken',
     rateLimited: true,
-    query: Type.Object({ limit: Type.Optional(Type.Integer({ minimum: 1 })), via: Type.Optional(Type.Array(Type.String())), full: Type.Optional(Type.Boolean()) }),
-    body: Type.Object({ name: Type.String(), kind: Type.Optional(Type.Union([Type.Literal('a'), Type.Literal('b')])), data: Type.Optional(AnyObject) }),
+    query: Type.Object({
+      limit: Type.Optional(Type.Integer({ minimum: 1 })),
+      via: Type.Optional(Type.Array(Type.String())),
+      full: Type.Optional(Type.Boolean()),
+    }),
+    body: Type.Object({
+      name: Type.String(),
+      kind: Type.Optional(Type.Union([Type.Literal('a'), Type.Literal('b')])),
+      data: Type.Optional(AnyObject),
+    }),
     operation: send,
     variables: ({ query, body }) => ({ roomId: '!r', content: { query: JSON.stringify(query) }, thing: { name: body.name } }),
     response: () => ({}),
@@ -217,7 +231,12 @@ const endpoints = {
     response: () => ({}),
   }),
   bots: fixedReply({ method: 'GET', path: '/_matrix/client/v3/probe/bots', auth: 'appservice', status: 200, body: { bots: [] } }),
-  absent: fixedReply({ method: 'GET', path: '/_matrix/client/v1/probe/absent', status: 404, body: { errcode: 'M_UNRECOGNIZED', error: 'Not here' } }),
+  absent: fixedReply({
+    method: 'GET',
+    path: '/_matrix/client/v1/probe/absent',
+    status: 404,
+    body: { errcode: 'M_UNRECOGNIZED', error: 'Not here' },
+  }),
   upload: handlerEndpoint({
     method: 'POST',
     path: '/_matrix/media/v3/probe/{mediaId}',
@@ -232,11 +251,13 @@ const endpoints = {
   }),
 }
 
-export const probeEndpoints: readonly NamedEndpoint[] = Object.entries({ ...endpoints, getVersions, getTokenOwner }).map(([name, each]) => ({
-  ...each,
-  name,
-  section: 'probe',
-}))
+export const probeEndpoints: readonly NamedEndpoint[] = Object.entries({ ...endpoints, getVersions, getTokenOwner }).map(
+  ([name, each]) => ({
+    ...each,
+    name,
+    section: 'probe',
+  }),
+)
 
 /** Without the domains: they have tests of their own. */
 export const probeSchema = guard(builder.toSchema())

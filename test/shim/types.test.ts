@@ -12,7 +12,12 @@ const route = { method: 'PUT', path: '/_matrix/client/v3/rooms/{roomId}/typing',
 const body = Type.Object({ timeout: Type.Optional(Type.Integer()) })
 
 test('a wrong path parameter, body field, variable or result field is a compile error', () => {
-  const right = endpoint({ ...route, body, variables: ({ params, body }) => ({ ...params, timeoutMs: body.timeout }), response: ({ setTyping }) => ({ setTyping }) })
+  const right = endpoint({
+    ...route,
+    body,
+    variables: ({ params, body }) => ({ ...params, timeoutMs: body.timeout }),
+    response: ({ setTyping }) => ({ setTyping }),
+  })
   assert.equal(right.path, route.path)
 
   // @ts-expect-error the path has no userId

@@ -3,7 +3,7 @@ import { randomBytes } from 'node:crypto'
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { describe, test } from 'node:test'
+import { describe, type TestContext, test } from 'node:test'
 import { pino } from 'pino'
 import { type Ports, systemPorts } from '../../src/ports.ts'
 import { ChangeSet } from '../../src/storage/change-set.ts'
@@ -12,17 +12,17 @@ import type { Shard } from '../../src/storage/storage.ts'
 import type { Rows } from '../../src/storage/tables.ts'
 import { testPostgres } from '../rig/postgres.ts'
 
-export interface Place extends AsyncDisposable {
+/** Ends with the test it was made for, and everything opened in it. */
+export interface Place {
   readonly engine: 'sqlite' | 'postgresql'
   readonly url: string
-  /** Opens the place; everything opened ends with it. */
   open(options?: Partial<ShardOptions>): Promise<Shard>
 }
 
 /** Runs the same tests on both engines; where there is no PostgreSQL to be had, says why. */
 export async function onBothEngines(
   name: string,
-  define: (place: () => Promise<Place>, engine: 'sqlite' | 'postgresql') => void,
+  define: (place: (t: TestContext) => Promise<Place>, engine: 'sqlite' | 'postgresql') => void,
 ): Promise<void> {
   describe(`${name}, SQLite`, () => define(sqlitePlace, 'sqlite'))
   const reason = await testPostgres().then(
@@ -34,17 +34,21 @@ export async function onBothEngines(
   else test.skip(`${name}, PostgreSQL: ${reason}`)
 }
 
-export async function sqlitePlace(): Promise<Place> {
+export async function sqlitePlace(t: TestContext): Promise<Place> {
   const folder = mkdtempSync(join(tmpdir(), 'hungryserv-storage-'))
-  return place('sqlite', `file:${join(folder, 'shard.db')}`, () => rmSync(folder, { recursive: true, force: true }))
+  return place(t, 'sqlite', `file:${join(folder, 'shard.db')}`, () => rmSync(folder, { recursive: true, force: true }))
 }
 
-export async function postgresPlace(): Promise<Place> {
-  return place('postgresql', await (await testPostgres()).database('natural'), () => undefined)
+export async function postgresPlace(t: TestContext): Promise<Place> {
+  return place(t, 'postgresql', await (await testPostgres()).database('natural'), () => undefined)
 }
 
-function place(engine: 'sqlite' | 'postgresql', url: string, clean: () => void): Place {
+function place(t: TestContext, engine: 'sqlite' | 'postgresql', url: string, clean: () => void): Place {
   const shards: Shard[] = []
+  t.after(async () => {
+    for (const shard of shards) await shard[Symbol.asyncDispose]()
+    clean()
+  })
   return {
     engine,
     url,
@@ -52,10 +56,6 @@ function place(engine: 'sqlite' | 'postgresql', url: string, clean: () => void):
       const shard = await openShard({ name: 'test', url, ports: quietPorts(), onFatal: rethrow, ...options })
       shards.push(shard)
       return shard
-    },
-    async [Symbol.asyncDispose]() {
-      for (const shard of shards) await shard[Symbol.asyncDispose]()
-      clean()
     },
   }
 }

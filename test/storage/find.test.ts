@@ -89,8 +89,8 @@ test('the text behind a prefix skips surrogates and carries', () => {
 })
 
 await onBothEngines('finding', (place) => {
-  test('find answers what a filter over all rows would, in the same order', async () => {
-    await using here = await place()
+  test('find answers what a filter over all rows would, in the same order', async (t) => {
+    const here = await place(t)
     const shard = await here.open()
     let instance = 0
     await fc.assert(
@@ -131,8 +131,8 @@ await onBothEngines('finding', (place) => {
     )
   })
 
-  test('first finds by primary key and by unique index, or nothing', async () => {
-    await using here = await place()
+  test('first finds by primary key and by unique index, or nothing', async (t) => {
+    const here = await place(t)
     const shard = await here.open()
     await shard.open(1)
     const filling = change(1, (c) => {
@@ -145,8 +145,8 @@ await onBothEngines('finding', (place) => {
     assert.equal(await storage.first('room', { key: 6 }), null)
   })
 
-  test('the empty list is answered without a query, an undefined or foreign condition is refused', async () => {
-    await using here = await place()
+  test('the empty list is answered without a query, an undefined or foreign condition is refused', async (t) => {
+    const here = await place(t)
     const shard = await here.open()
     const storage = shard.storage(1)
     assert.deepEqual(await storage.find('room', { where: { key: { in: [] } } }), [])
@@ -159,8 +159,8 @@ await onBothEngines('finding', (place) => {
     await assert.rejects(storage.find('room', { where: { key: 0.5 } }), RangeError)
   })
 
-  test('an instance never sees the rows of another one', async () => {
-    await using here = await place()
+  test('an instance never sees the rows of another one', async (t) => {
+    const here = await place(t)
     const shard = await here.open()
     for (const instance of [1, 2]) {
       await shard.open(instance)

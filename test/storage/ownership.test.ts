@@ -3,6 +3,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { fileURLToPath } from 'node:url'
 import { MatrixError } from '../../src/errors.ts'
 import { openShard } from '../../src/storage/shard.ts'
 import { sqlitePath } from '../../src/storage/sqlite-connection.ts'
@@ -13,17 +14,19 @@ const is503 = (error: unknown) => error instanceof MatrixError && error.status =
 
 /** Another process that opens the shard and instance 1, and says so. */
 async function holder(url: string, leaseMs: number): Promise<ChildProcess> {
-  const script = `
-    import { systemPorts } from ${JSON.stringify(import.meta.resolve('../../src/ports.ts'))}
-    import { openShard } from ${JSON.stringify(import.meta.resolve('../../src/storage/shard.ts'))}
-    const log = { warn() {} }
-    const shard = await openShard({ name: 'other', url: ${JSON.stringify(url)}, ports: systemPorts(log), onFatal() {}, leaseMs: ${leaseMs} })
-    await shard.open(1)
-    process.stdout.write('open')
-    setInterval(() => {}, 1000)`
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', '--input-type=module', '-e', script], {
-    stdio: ['ignore', 'pipe', 'inherit'],
-  })
+  const child = spawn(
+    process.execPath,
+    [
+      '--disable-warning=ExperimentalWarning',
+      '--experimental-strip-types',
+      fileURLToPath(import.meta.resolve('./holder.ts')),
+      url,
+      String(leaseMs),
+    ],
+    {
+      stdio: ['ignore', 'pipe', 'inherit'],
+    },
+  )
   await new Promise<void>((resolve, reject) => {
     child.stdout.once('data', () => resolve())
     child.once('exit', () => reject(new Error('the other process did not get the shard')))
@@ -37,8 +40,8 @@ async function kill(child: ChildProcess): Promise<void> {
   await exited
 }
 
-test('SQLite: a second process waits, then fails naming the holder; a killed holder is no obstacle', { timeout: 30_000 }, async () => {
-  await using here = await sqlitePlace()
+test('SQLite: a second process waits, then fails naming the holder; a killed holder is no obstacle', { timeout: 30_000 }, async (t) => {
+  const here = await sqlitePlace(t)
   const other = await holder(here.url, 1_000)
   await assert.rejects(here.open({ lockWaitMs: 300 }), new RegExp(`in use by process ${other.pid} on `))
   const waiting = here.open({ lockWaitMs: 10_000 })
@@ -60,8 +63,8 @@ const skip = postgres instanceof Error ? postgres.message : false
 test('PostgreSQL: an instance of another living process is 503 until it is released or its lease ran out', {
   skip,
   timeout: 30_000,
-}, async () => {
-  await using here = await postgresPlace()
+}, async (t) => {
+  const here = await postgresPlace(t)
   const other = await holder(here.url, 900)
   const shard = await here.open({ leaseMs: 900 })
   await assert.rejects(shard.open(1), is503)
@@ -82,8 +85,8 @@ test('PostgreSQL: an instance of another living process is 503 until it is relea
   assert.fail('the lease of a dead process did not run out')
 })
 
-test('PostgreSQL: an instance that somebody else took is noticed by the next renewal', { skip, timeout: 30_000 }, async () => {
-  await using here = await postgresPlace()
+test('PostgreSQL: an instance that somebody else took is noticed by the next renewal', { skip, timeout: 30_000 }, async (t) => {
+  const here = await postgresPlace(t)
   const shard = await here.open({ leaseMs: 300 })
   await shard.open(1)
   await shard.open(2)

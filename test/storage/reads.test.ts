@@ -16,8 +16,8 @@ async function filled(here: Place, fill: (c: ChangeSet, instance: number) => voi
 }
 
 await onBothEngines('reading', (place) => {
-  test('lastEvents gives each room its newest, oldest first, history before the first live event included', async () => {
-    await using here = await place()
+  test('lastEvents gives each room its newest, oldest first, history before the first live event included', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       for (const order of [-2, -1, 3, 6, 9]) c.put('event', event(instance, 1, order))
       for (const order of [4, 5]) c.put('event', event(instance, 2, order))
@@ -45,8 +45,8 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await storage.lastEvents([], { after: null, until: 9, limit: 1 }), new Map())
   })
 
-  test('eventsAt and membersAt leave out what is missing', async () => {
-    await using here = await place()
+  test('eventsAt and membersAt leave out what is missing', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       for (const order of [-1, 3]) c.put('event', event(instance, 1, order))
       c.put('membership', membership(instance, 1, 8))
@@ -70,8 +70,8 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await storage.membersAt([]), [])
   })
 
-  test('firstMembers goes by the order of the membership event', async () => {
-    await using here = await place()
+  test('firstMembers goes by the order of the membership event', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       for (const [key, order, is] of [
         [1, 30, 'join'],
@@ -92,8 +92,8 @@ await onBothEngines('reading', (place) => {
     )
   })
 
-  test('currentState joins the text of each event, by type and by age', async () => {
-    await using here = await place()
+  test('currentState joins the text of each event, by type and by age', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       for (const [inRoom, type, stateKey, order] of [
         [1, 'm.room.name', '', 1],
@@ -121,8 +121,8 @@ await onBothEngines('reading', (place) => {
     )
   })
 
-  test('memberCounts, and for each appservice its joined and invited users', async () => {
-    await using here = await place()
+  test('memberCounts, and for each appservice its joined and invited users', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       const people = [
         [1, null, 'join'],
@@ -157,8 +157,8 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await storage.appserviceCounts(2), new Map())
   })
 
-  test('unreadCounts by room and thread', async () => {
-    await using here = await place()
+  test('unreadCounts by room and thread', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       for (const [key, inRoom, order, thread, highlight] of [
         [1, 1, 1, '', 0],
@@ -177,8 +177,8 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await sorted([]), [])
   })
 
-  test('roomsByActivity: joined rooms that still exist, newest first, in pages', async () => {
-    await using here = await place()
+  test('roomsByActivity: joined rooms that still exist, newest first, in pages', async (t) => {
+    const here = await place(t)
     const storage = await filled(here, (c, instance) => {
       for (const key of [1, 2, 3, 4, 5]) {
         // 4 was deleted and waits for its rows to be reclaimed; 5 is empty
@@ -195,8 +195,8 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await page({ before: 32, limit: 10 }), ['1 31'])
   })
 
-  test('an event with 5 000 rooms beside it is found by key, not by a search', { timeout: 20_000 }, async () => {
-    await using here = await place()
+  test('an event with 5 000 rooms beside it is found by key, not by a search', { timeout: 20_000 }, async (t) => {
+    const here = await place(t)
     const shard = await here.open()
     await shard.open(1)
     const filling = change(1, (c) => {

@@ -102,6 +102,18 @@ test('a failing change set gets its own error, what its instance queued behind i
   assert.equal(writer.queued, 0)
 })
 
+test('a change set that cannot be written fails in its turn: what is queued before it is kept', async () => {
+  const { batches, lost, send } = rig()
+  const published: number[] = []
+  const [a, b, c] = await Promise.allSettled([send(1, 1, published), send(1, 1.5, published), send(1, 3, published)])
+  assert.deepEqual([a?.status, b?.status, c?.status], ['fulfilled', 'rejected', 'rejected'])
+  assert.ok((b as PromiseRejectedResult).reason instanceof TypeError)
+  assert.ok(is503((c as PromiseRejectedResult).reason))
+  assert.deepEqual(published, [1])
+  assert.deepEqual(batches.map(orders), [[1]])
+  assert.deepEqual(lost, ['1 failed'])
+})
+
 test('an unknown outcome turns away the batch and everything behind it, and its instances must be opened again', async () => {
   const { writer, lost, gate, go, send } = rig()
   gate.fail = () => new CommitError('unknown', new Error('connection lost'))

@@ -82,7 +82,11 @@ builder.mutationFields((t) => ({
       userId: t.arg.id({ description: selfText }),
       roomId: t.arg.id({ required: true }),
       tag: t.arg.string({ required: true }),
-      content: t.arg({ type: 'JsonObject', required: true, description: '`order`: where the room stands among those with this tag, from 0 to 1' }),
+      content: t.arg({
+        type: 'JsonObject',
+        required: true,
+        description: '`order`: where the room stands among those with this tag, from 0 to 1',
+      }),
     },
     extensions: { puppet: true },
     resolve: (_, args, context) => setTag(context.instance, requireActor(context), own(context.actor, args)),
@@ -102,6 +106,9 @@ builder.mutationFields((t) => ({
   }),
 }))
 
-function own<T extends { readonly userId?: string | null | undefined }>(actor: Actor | null, args: T): Omit<T, 'userId'> & { userId: string } {
+function own<T extends { readonly userId?: string | null | undefined }>(
+  actor: Actor | null,
+  args: T,
+): Omit<T, 'userId'> & { userId: string } {
   return { ...args, userId: args.userId ?? actor?.userId ?? '' }
 }

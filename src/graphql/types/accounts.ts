@@ -1,10 +1,10 @@
 /** Logging in, registering, sessions. */
 import type { DeviceRow, RegistrationTokenRow } from '../../storage/tables.ts'
-import { generateLoginToken, type LoginFlow as Flow, login, loginFlows } from '../../users/logins.ts'
+import type { Actor } from '../../users/actor.ts'
+import { type LoginFlow as Flow, generateLoginToken, login, loginFlows } from '../../users/logins.ts'
 import { checkUsernameAvailable, type Registered, register } from '../../users/registration-flows.ts'
 import { checkRegistrationToken, createRegistrationToken, readRegistrationTokens } from '../../users/registration-tokens.ts'
 import { instanceOfSecret, logout, logoutAll, readDevice, readDevices, refreshSession, type Session } from '../../users/sessions.ts'
-import type { Actor } from '../../users/actor.ts'
 import { builder } from '../builder.ts'
 import { type Context, requireActor } from '../context.ts'
 import { loadUser, User } from './users.ts'
@@ -29,7 +29,12 @@ const RegisteredType = builder.objectRef<Registered>('Registered').implement({
   description: 'A new account.',
   fields: (t) => ({
     userId: t.exposeID('userId'),
-    session: t.field({ type: SessionType, nullable: true, description: 'Null where no login was wanted.', resolve: (registered) => registered.session }),
+    session: t.field({
+      type: SessionType,
+      nullable: true,
+      description: 'Null where no login was wanted.',
+      resolve: (registered) => registered.session,
+    }),
   }),
 })
 
@@ -74,7 +79,12 @@ export const Viewer = builder.objectRef<Actor>('Viewer').implement({
     userId: t.exposeID('userId'),
     deviceId: t.exposeID('device', { nullable: true, description: 'Null for an appservice that names no device.' }),
     admin: t.exposeBoolean('admin', { description: 'Whether the administrator of the host is asking.' }),
-    user: t.field({ type: User, nullable: true, description: 'Null for a ghost that is not made yet.', resolve: (actor, _, context) => loadUser(context, actor.userId) }),
+    user: t.field({
+      type: User,
+      nullable: true,
+      description: 'Null for a ghost that is not made yet.',
+      resolve: (actor, _, context) => loadUser(context, actor.userId),
+    }),
     devices: t.field({
       type: [Device],
       description: 'All sessions. Not for an appservice as the owner.',
@@ -86,7 +96,10 @@ export const Viewer = builder.objectRef<Actor>('Viewer').implement({
 
 const LoginInput = builder.inputType('LoginInput', {
   fields: (t) => ({
-    type: t.string({ required: true, description: '`m.login.password`, `m.login.token`, `m.login.application_service` or `org.matrix.login.jwt`' }),
+    type: t.string({
+      required: true,
+      description: '`m.login.password`, `m.login.token`, `m.login.application_service` or `org.matrix.login.jwt`',
+    }),
     user: t.string({ description: 'localpart or full user id' }),
     password: t.string(),
     token: t.string({ description: 'login token or JWT' }),
@@ -124,7 +137,8 @@ builder.queryFields((t) => ({
     resolve: (_, __, context) => loginFlows(context.instance),
   }),
   usernameAvailable: t.boolean({
-    description: 'True, or the reason as an error: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_FORBIDDEN where registration is off. Needs no token.',
+    description:
+      'True, or the reason as an error: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_FORBIDDEN where registration is off. Needs no token.',
     args: { username: t.arg.string({ required: true, description: 'localpart' }) },
     extensions: { puppet: false },
     resolve: (_, { username }, context) => checkUsernameAvailable(context.instance, username),
@@ -170,7 +184,8 @@ builder.mutationFields((t) => ({
   }),
   refreshSession: t.field({
     type: SessionType,
-    description: 'New tokens for a refresh token. The pair before ends when the new one is used. Needs no access token. Errors: M_UNKNOWN_TOKEN.',
+    description:
+      'New tokens for a refresh token. The pair before ends when the new one is used. Needs no access token. Errors: M_UNKNOWN_TOKEN.',
     args: { refreshToken: t.arg.string({ required: true }) },
     extensions: { puppet: false },
     resolve: async (_, { refreshToken }, context) => refreshSession(await homeOf(context, refreshToken), refreshToken),
@@ -195,7 +210,8 @@ builder.mutationFields((t) => ({
   }),
   generateLoginToken: t.field({
     type: LoginToken,
-    description: 'A token that logs another device in. Asks for the password: the first refusal carries `flows` and `session`. Not for appservices.',
+    description:
+      'A token that logs another device in. Asks for the password: the first refusal carries `flows` and `session`. Not for appservices.',
     args: { auth: t.arg({ type: 'JsonObject', description: 'the stage `m.login.password`' }) },
     extensions: { puppet: false },
     resolve: (_, { auth }, context) => generateLoginToken(context.instance, requireActor(context), { auth: auth ?? null, ip: context.ip }),
@@ -219,7 +235,10 @@ async function homeOf(context: Context, token: string): Promise<Context['instanc
   return name === null ? context.instance : context.host.instance(name)
 }
 
-function deviceOf(input: { readonly initialDeviceDisplayName?: string | null | undefined; readonly refreshToken?: boolean | null | undefined }): {
+function deviceOf(input: {
+  readonly initialDeviceDisplayName?: string | null | undefined
+  readonly refreshToken?: boolean | null | undefined
+}): {
   displayName: string | null
   withRefreshToken: boolean
 } {

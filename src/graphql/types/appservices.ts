@@ -1,4 +1,5 @@
 /** Bridges: registering them, what waits for them, and what they tell of themselves. */
+import { configureBridge } from '../../appservices/bridge-types.ts'
 import { bridgeConfigYaml, registrationYaml } from '../../appservices/config-writer.ts'
 import { deliveryState } from '../../appservices/delivery.ts'
 import { pingBridge } from '../../appservices/ping.ts'
@@ -14,6 +15,7 @@ import {
   setBridgePaused,
 } from '../../appservices/registrations.ts'
 import { bridgeStates, messageCheckpoints, reportBridgeState, reportCheckpoints, stateEvent } from '../../appservices/reports.ts'
+import type { JsonObject } from '../../rules/values.ts'
 import type { AppserviceRow, BridgeStateRow, CheckpointRow } from '../../storage/tables.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
@@ -42,46 +44,54 @@ const MessageCheckpoint = builder.objectRef<CheckpointRow>('MessageCheckpoint').
   }),
 })
 
-const BridgeError = builder.objectRef<{ message: string; at: number; failures: number }>('BridgeError').implement({
-  description: 'Why the last failed attempt to deliver a transaction failed.',
-  fields: (t) => ({
-    message: t.exposeString('message'),
-    at: t.field({ type: 'Timestamp', resolve: (error) => error.at }),
-    failures: t.exposeInt('failures', { description: 'Failed attempts of the transaction under way; 0 when deliveries work again.' }),
-  }),
-})
-
 const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
   description: `An appservice of this homeserver. ${managers}`,
   fields: (t) => ({
     id: t.exposeID('id'),
     bot: t.id({ description: 'User ID of its bot.', resolve: (row, _, context) => botOf(context.instance, row) }),
-    url: t.exposeString('url', { nullable: true, description: 'Where transactions go; "websocket" when the bridge connects to us; null: nowhere.' }),
+    url: t.exposeString('url', {
+      nullable: true,
+      description: 'Where transactions go; "websocket" when the bridge connects to us; null: nowhere.',
+    }),
     status: t.field({ type: BridgeStatus, resolve: (row) => (row.status === 'paused' ? 'paused' : 'active') }),
     createdAt: t.field({ type: 'Timestamp', resolve: (row) => row.createdAt }),
-    queueLength: t.int({ description: 'Events and receipts that it has not acknowledged.', resolve: (row, _, context) => queueLength(context.instance, row) }),
+    queueLength: t.int({
+      description: 'Events and receipts that it has not acknowledged.',
+      resolve: (row, _, context) => queueLength(context.instance, row),
+    }),
     oldestUndelivered: t.field({
       type: 'Timestamp',
       nullable: true,
       description: 'origin_server_ts of the oldest event that it has not acknowledged.',
       resolve: (row, _, context) => oldestUndelivered(context.instance, row),
     }),
-    lastError: t.field({
-      type: BridgeError,
+    lastError: t.string({
       nullable: true,
-      description: 'Null when no attempt failed since the homeserver was opened.',
-      resolve: (row, _, context) => {
-        const { lastError, lastErrorAt, failures } = deliveryState(context.instance, row.key)
-        return lastError === null ? null : { message: lastError, at: lastErrorAt ?? 0, failures }
-      },
+      description: 'Why the last failed attempt to deliver failed; null when none did since the homeserver was opened.',
+      resolve: (row, _, context) => deliveryState(context.instance, row.key).lastError,
+    }),
+    lastErrorAt: t.field({
+      type: 'Timestamp',
+      nullable: true,
+      resolve: (row, _, context) => deliveryState(context.instance, row.key).lastErrorAt,
+    }),
+    failures: t.int({
+      description: 'Failed attempts of the transaction under way; 0 when deliveries work.',
+      resolve: (row, _, context) => deliveryState(context.instance, row.key).failures,
     }),
     states: t.field({ type: [BridgeState], resolve: (row, _, context) => bridgeStates(context.instance, row.key) }),
-    registration: t.field({ type: 'JsonObject', description: 'With its tokens, as the Matrix specification has it.', resolve: (row) => wholeRegistration(row) }),
+    registration: t.field({
+      type: 'JsonObject',
+      description: 'With its tokens, as the Matrix specification has it.',
+      resolve: (row) => wholeRegistration(row),
+    }),
     registrationYaml: t.string({ description: 'The registration as a file for the bridge.', resolve: (row) => registrationYaml(row) }),
     configYaml: t.string({
       description: "A configuration that bridges on mautrix-go's bridgev2 run with.",
       args: {
-        homeserverUrl: t.arg.string({ required: true, description: 'Where the bridge reaches this homeserver.' }),
+        homeserverUrl: t.arg.string({
+          description: 'Where the bridge reaches this homeserver. Usual: its public address, or the one it listens at.',
+        }),
         network: t.arg({ type: 'JsonObject', description: "The connector's own section." }),
         commandPrefix: t.arg.string(),
       },
@@ -90,23 +100,13 @@ const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
   }),
 })
 
-const RegisterBridge = builder.inputType('RegisterBridgeInput', {
-  description: 'What is left out stays as it is, or is made for a new bridge.',
-  fields: (t) => ({
-    id: t.id({ required: true, description: 'a-z, A-Z, 0-9 and ._=/+-' }),
-    url: t.string({ description: 'An http or https address, or "websocket". Null or "": nothing is delivered.' }),
-    asToken: t.string({ description: '16 to 255 visible ASCII characters.' }),
-    hsToken: t.string({ description: '16 to 255 visible ASCII characters.' }),
-    senderLocalpart: t.string({ description: "The bot's localpart. Usual: the id and `bot`." }),
-    namespaces: t.field({ type: 'JsonObject', description: '{users, aliases, rooms}, each a list of {regex, exclusive}. Usual: ghosts whose localparts begin with the id and `_`.' }),
-    receiveEphemeral: t.boolean({ description: 'Typing and receipts are delivered as well. Usual: true.' }),
-    rateLimited: t.boolean({ description: 'Usual: false.' }),
-  }),
-})
-
-function givenRegistration({ id, url, ...rest }: typeof RegisterBridge.$inferInput): GivenRegistration {
-  const others = Object.fromEntries(Object.entries(rest).filter(([, value]) => value !== null && value !== undefined))
-  return { id: String(id), ...(url === undefined ? {} : { url: url || null }), ...others }
+/** An explicit url counts more than the registration's; null leaves it as it is. */
+function givenRegistration(args: {
+  id: string
+  url?: string | null | undefined
+  registration?: JsonObject | null | undefined
+}): GivenRegistration {
+  return readRegistration({ ...args.registration, id: args.id, ...(typeof args.url === 'string' && { url: args.url }) })
 }
 
 builder.queryFields((t) => ({
@@ -118,13 +118,13 @@ builder.queryFields((t) => ({
   bridge: t.field({
     type: Bridge,
     description: `${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => readBridge(context.instance, requireActor(context), id),
   }),
   messageCheckpoints: t.field({
     type: [MessageCheckpoint],
     description: `The steps that a message took, as bridges reported them. ${managers} Errors: M_FORBIDDEN.`,
-    args: { eventId: t.arg.id({ required: true }) },
+    args: { eventId: t.arg.string({ required: true }) },
     resolve: (_, { eventId }, context) => messageCheckpoints(context.instance, requireActor(context), eventId),
   }),
 }))
@@ -132,48 +132,59 @@ builder.queryFields((t) => ({
 builder.mutationFields((t) => ({
   registerBridge: t.field({
     type: Bridge,
-    description: `Makes a bridge or changes the one with this id; the same again changes nothing. ${managers} The address of an owner's bridge lies within the networks of APPSERVICE_NETWORKS. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
-    args: { input: t.arg({ type: RegisterBridge, required: true }) },
-    resolve: (_, { input }, context) => registerBridge(context.instance, requireActor(context), givenRegistration(input)),
+    description: `Makes a bridge or changes the one with this id: what is left out is made for a new one and stays as it is for another, so the same again changes nothing. ${managers} The address of an owner's bridge lies within the networks of APPSERVICE_NETWORKS. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    args: {
+      id: t.arg.string({ required: true, description: 'a-z, A-Z, 0-9 and ._=/+-' }),
+      url: t.arg.string({ description: 'An http or https address, or "websocket". "": nothing is delivered.' }),
+      registration: t.arg({
+        type: 'JsonObject',
+        description: 'As the Matrix specification has it. Usual: a bot `<id>bot`, ghosts `<id>_…`, receive_ephemeral.',
+      }),
+    },
+    resolve: (_, args, context) => registerBridge(context.instance, requireActor(context), givenRegistration(args)),
   }),
-  registerBridgeFromFile: t.field({
+  configureBridge: t.field({
     type: Bridge,
-    description: `The same from a registration file (YAML or JSON). ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
-    args: { yaml: t.arg.string({ required: true }) },
-    resolve: (_, { yaml }, context) => registerBridge(context.instance, requireActor(context), readRegistration(yaml)),
+    description: `Registers a bridge of a type (whatsapp, signal…) on this machine unless it is registered; its configYaml is all that it needs. ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    args: {
+      type: t.arg.string({ required: true }),
+      id: t.arg.string({ description: 'Usual: the type.' }),
+      url: t.arg.string({ description: 'Usual: the port that bridges of this type listen at, on 127.0.0.1.' }),
+    },
+    resolve: (_, args, context) => configureBridge(context.instance, requireActor(context), args),
   }),
   setBridgeAddress: t.field({
     type: Bridge,
     description: `Where transactions go from now on; null: nowhere. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND, M_INVALID_PARAM.`,
-    args: { id: t.arg.id({ required: true }), url: t.arg.string() },
+    args: { id: t.arg.string({ required: true }), url: t.arg.string() },
     resolve: (_, { id, url }, context) => setBridgeAddress(context.instance, requireActor(context), id, url || null),
   }),
   pauseBridge: t.field({
     type: Bridge,
     description: `Deliveries rest and are made up for when it goes on. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => setBridgePaused(context.instance, requireActor(context), id, true),
   }),
   resumeBridge: t.field({
     type: Bridge,
     description: `${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => setBridgePaused(context.instance, requireActor(context), id, false),
   }),
   rotateBridgeTokens: t.field({
     type: Bridge,
     description: `New as_token and hs_token; the old as_token ends at once. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => rotateBridgeTokens(context.instance, requireActor(context), id),
   }),
   deleteBridge: t.boolean({
     description: `Its registration and all its tokens end at once, what waits for it is dropped. Its ghosts and rooms stay. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
-    args: { id: t.arg.id({ required: true }) },
+    args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => deleteBridge(context.instance, requireActor(context), id),
   }),
   pingBridge: t.int({
     description: `Milliseconds until the bridge answered. For its own as_token, the owner and administrators. Errors: M_FORBIDDEN, M_URL_NOT_SET, M_BAD_STATUS, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT.`,
-    args: { id: t.arg.id({ required: true }), transactionId: t.arg.string() },
+    args: { id: t.arg.string({ required: true }), transactionId: t.arg.string() },
     resolve: async (_, args, context) => (await pingBridge(context.instance, requireActor(context), args)).durationMs,
   }),
   reportBridgeState: t.boolean({

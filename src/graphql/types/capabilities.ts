@@ -6,7 +6,8 @@ import { requireActor } from '../context.ts'
 builder.queryFields((t) => ({
   capabilities: t.field({
     type: 'JsonObject',
-    description: 'Capabilities by their Matrix names, `m.room_versions` among them. Anybody with a token; not for an appservice as the owner.',
+    description:
+      'Capabilities by their Matrix names, `m.room_versions` among them. Anybody with a token; not for an appservice as the owner.',
     extensions: { puppet: false },
     resolve: (_, __, context) => {
       requireActor(context)
@@ -15,7 +16,8 @@ builder.queryFields((t) => ({
   }),
   homeserverUrl: t.string({
     nullable: true,
-    description: 'The address that clients are told to use, without a slash at the end; null when the configuration names none. Needs no token.',
+    description:
+      'The address that clients are told to use, without a slash at the end; null when the configuration names none. Needs no token.',
     extensions: { puppet: true },
     resolve: (_, __, context) => context.instance.config.publicUrl,
   }),

@@ -1,6 +1,6 @@
 /** Push rules: which events count as unread and ring. */
 import { deletePushRule, setPushRule, setPushRuleActions, setPushRuleEnabled } from '../../rooms/push-rule-change.ts'
-import { type PushRule, pushRuleKinds, type PushRuleset } from '../../rules/push-rules.ts'
+import { type PushRule, type PushRuleset, pushRuleKinds } from '../../rules/push-rules.ts'
 import { readPushRule, readPushRules } from '../../users/push-rules.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
@@ -23,7 +23,11 @@ const PushRuleType = builder.objectRef<PushRule>('PushRule').implement({
     ruleId: t.id({ resolve: (rule) => rule.rule_id }),
     default: t.exposeBoolean('default', { description: "The server's own: it can be disabled, not deleted." }),
     enabled: t.exposeBoolean('enabled'),
-    actions: t.field({ type: ['JSON'], description: '`notify` and tweaks, such as `{"set_tweak": "highlight"}`.', resolve: (rule) => [...rule.actions] }),
+    actions: t.field({
+      type: ['JSON'],
+      description: '`notify` and tweaks, such as `{"set_tweak": "highlight"}`.',
+      resolve: (rule) => [...rule.actions],
+    }),
     conditions: t.field({
       type: ['JsonObject'],
       nullable: true,
@@ -36,7 +40,8 @@ const PushRuleType = builder.objectRef<PushRule>('PushRule').implement({
 
 const PushRulesetType = builder.objectRef<PushRuleset>('PushRuleset').implement({
   description: 'All rules of a user, the most important of each kind first.',
-  fields: (t) => Object.fromEntries(pushRuleKinds.map((kind) => [kind, t.field({ type: [PushRuleType], resolve: (rules) => [...rules[kind]] })])),
+  fields: (t) =>
+    Object.fromEntries(pushRuleKinds.map((kind) => [kind, t.field({ type: [PushRuleType], resolve: (rules) => [...rules[kind]] })])),
 })
 
 builder.objectField(Viewer, 'pushRules', (t) =>
@@ -88,13 +93,21 @@ builder.mutationFields((t) => ({
   }),
   setPushRuleEnabled: t.boolean({
     description: `${named} Errors: M_NOT_FOUND.`,
-    args: { kind: t.arg({ type: PushRuleKind, required: true }), ruleId: t.arg.id({ required: true }), enabled: t.arg.boolean({ required: true }) },
+    args: {
+      kind: t.arg({ type: PushRuleKind, required: true }),
+      ruleId: t.arg.id({ required: true }),
+      enabled: t.arg.boolean({ required: true }),
+    },
     extensions: { puppet: true },
     resolve: (_, args, context) => setPushRuleEnabled(context.instance, requireActor(context), args),
   }),
   setPushRuleActions: t.boolean({
     description: `${named} Errors: M_NOT_FOUND, M_INVALID_PARAM for an action that does not exist.`,
-    args: { kind: t.arg({ type: PushRuleKind, required: true }), ruleId: t.arg.id({ required: true }), actions: t.arg({ type: ['JSON'], required: true }) },
+    args: {
+      kind: t.arg({ type: PushRuleKind, required: true }),
+      ruleId: t.arg.id({ required: true }),
+      actions: t.arg({ type: ['JSON'], required: true }),
+    },
     extensions: { puppet: true },
     resolve: (_, args, context) => setPushRuleActions(context.instance, requireActor(context), args),
   }),

@@ -3,6 +3,7 @@ import { setProfileField } from '../../rooms/profile-change.ts'
 import type { UserRow } from '../../storage/tables.ts'
 import { profileOf, readProfile, readProfileField, readUsers } from '../../users/profiles.ts'
 import { type Found, searchUsers } from '../../users/user-directory.ts'
+import { readUsersByKey } from '../../users/user-ids.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
 import { loader } from '../loader.ts'
@@ -30,6 +31,9 @@ export const User = builder.objectRef<UserRow>('User').implement({
     }),
   }),
 })
+
+/** The same by key, for what is stored with keys. */
+export const loadUserByKey = loader((context, keys: readonly number[]) => readUsersByKey(context.instance, keys))
 
 /** The row of a user, all that one request asks for read at once; null for nobody. */
 export const loadUser = loader((context, userIds: readonly string[]) => readUsers(context.instance, context.actor, userIds))
@@ -85,7 +89,8 @@ builder.mutationFields((t) => ({
     resolve: (_, { displayName }, context) => setOwn(context, 'displayname', displayName ?? null),
   }),
   setAvatarUrl: t.boolean({
-    description: 'The own avatar, an mxc:// URI of at most 1 000 characters; null takes it away. Joined rooms show it. Errors: M_INVALID_PARAM.',
+    description:
+      'The own avatar, an mxc:// URI of at most 1 000 characters; null takes it away. Joined rooms show it. Errors: M_INVALID_PARAM.',
     args: { avatarUrl: t.arg.string() },
     extensions: { puppet: true },
     resolve: (_, { avatarUrl }, context) => setOwn(context, 'avatar_url', avatarUrl ?? null),
@@ -103,7 +108,12 @@ builder.mutationFields((t) => ({
   }),
 }))
 
-function setOwn(context: Parameters<typeof requireActor>[0], key: string, value: Parameters<typeof setProfileField>[2]['value'], userId?: string | null): Promise<boolean> {
+function setOwn(
+  context: Parameters<typeof requireActor>[0],
+  key: string,
+  value: Parameters<typeof setProfileField>[2]['value'],
+  userId?: string | null,
+): Promise<boolean> {
   const actor = requireActor(context)
   return setProfileField(context.instance, actor, { userId: userId ?? actor.userId, key, value })
 }

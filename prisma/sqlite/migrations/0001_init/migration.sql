@@ -98,7 +98,7 @@ CREATE TABLE "media" (
 
 -- CreateTable
 CREATE TABLE "instance" (
-    "key" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "key" INTEGER NOT NULL PRIMARY KEY,
     "name" TEXT,
     "owner" TEXT NOT NULL,
     "userDomain" TEXT NOT NULL,
@@ -109,7 +109,7 @@ CREATE TABLE "instance" (
 
 -- CreateTable
 CREATE TABLE "ownership" (
-    "instance" INTEGER NOT NULL PRIMARY KEY AUTOINCREMENT,
+    "instance" INTEGER NOT NULL PRIMARY KEY,
     "owner" TEXT NOT NULL,
     "epoch" BIGINT NOT NULL,
     "leaseUntil" BIGINT NOT NULL,

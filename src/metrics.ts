@@ -1,0 +1,95 @@
+/** What Prometheus reads at /metrics. */
+import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
+import { oldestUndelivered, queueLength } from './appservices/queue.ts'
+import type { InstanceHost } from './instances/host.ts'
+
+export interface Done {
+  /** the endpoint's operationId; null where no endpoint took the request */
+  readonly name: string | null
+  readonly method: string
+  readonly status: number
+  readonly seconds: number
+}
+
+export class Metrics {
+  readonly registry = new Registry()
+  private readonly requests: Histogram
+  private readonly host: InstanceHost
+
+  constructor(host: InstanceHost) {
+    this.host = host
+    const registers = [this.registry]
+    collectDefaultMetrics({ register: this.registry })
+    this.requests = new Histogram({
+      name: 'hungryserv_request_seconds',
+      help: 'Time to answer, by endpoint and status. Long polls include their waiting.',
+      labelNames: ['endpoint', 'status'],
+      buckets: [0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.5, 2, 10, 30],
+      registers,
+    })
+    const shards = (): readonly { name: string; stats: ReturnType<InstanceHost['shards'][number]['stats']> }[] =>
+      host.shards.map((shard) => ({ name: shard.name, stats: shard.stats() }))
+    const count = (name: string, help: string, read: (stats: ReturnType<InstanceHost['shards'][number]['stats']>) => number): void => {
+      new Counter({
+        name,
+        help,
+        labelNames: ['shard'],
+        registers,
+        collect() {
+          this.reset()
+          for (const { name: shard, stats } of shards()) this.inc({ shard }, read(stats))
+        },
+      })
+    }
+    count('hungryserv_commits_total', 'Transactions committed by the writer.', (stats) => stats.batches)
+    count('hungryserv_change_sets_total', 'Change sets committed.', (stats) => stats.changeSets)
+    count('hungryserv_rows_total', 'Rows written.', (stats) => stats.rows)
+    count('hungryserv_commit_seconds_total', 'Time spent in commits.', (stats) => stats.commitSeconds)
+    new Gauge({
+      name: 'hungryserv_queued_change_sets',
+      help: 'Change sets that wait for the writer.',
+      labelNames: ['shard'],
+      registers,
+      collect() {
+        for (const { name: shard, stats } of shards()) this.set({ shard }, stats.queued)
+      },
+    })
+    new Gauge({
+      name: 'hungryserv_open_instances',
+      help: 'Instances open in this process.',
+      registers,
+      collect() {
+        this.set(host.openInstances().size)
+      },
+    })
+    this.addAppservices(registers)
+  }
+
+  observe({ name, status, seconds }: Done): void {
+    this.requests.observe({ endpoint: name ?? 'none', status: String(status) }, seconds)
+  }
+
+  private addAppservices(registers: Registry[]): void {
+    const { host } = this
+    const labelNames = ['instance', 'appservice'] as const
+    const queued = new Gauge({ name: 'hungryserv_appservice_queued_events', help: 'Events that wait for a bridge.', labelNames, registers })
+    new Gauge({
+      name: 'hungryserv_appservice_oldest_undelivered_seconds',
+      help: 'Age of the oldest event that a bridge has not taken; 0 when there is none.',
+      labelNames,
+      registers,
+      async collect() {
+        this.reset()
+        queued.reset()
+        for (const instance of host.openInstances()) {
+          for (const row of await instance.storage.find('appservice', { where: {} })) {
+            const labels = { instance: instance.name, appservice: row.id }
+            const oldest = await oldestUndelivered(instance, row)
+            this.set(labels, oldest === null ? 0 : Math.max(0, instance.ports.now() - oldest) / 1_000)
+            queued.set(labels, await queueLength(instance, row))
+          }
+        }
+      },
+    })
+  }
+}

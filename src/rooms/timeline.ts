@@ -1,0 +1,108 @@
+/** A room's events as people page through them: oldest first, whichever way they come. */
+import { invalidParam } from '../errors.ts'
+import type { JsonObject } from '../rules/values.ts'
+import type { EventRow } from '../storage/tables.ts'
+import type { Instance } from '../stream/instance.ts'
+import { formatToken, parseToken } from '../stream/token.ts'
+import type { Actor } from '../users/actor.ts'
+import { rowFilter } from './event-filter.ts'
+import { formatEvents, requesterOf } from './event-text.ts'
+import { type EventId, readPage, requireEvent } from './history.ts'
+import { stateRow } from './state.ts'
+import { type TypedContent, typedContent } from './typed-content.ts'
+import { type Readable, requireReadable } from './visibility.ts'
+
+/** An event as somebody reads it. */
+export interface EventView {
+  readonly roomId: string
+  readonly row: EventRow
+  /** the client event as JSON text */
+  readonly text: string
+}
+
+export interface TimelineArgs {
+  readonly first?: number | null | undefined
+  /** cursor of the event behind which to begin */
+  readonly after?: string | null | undefined
+  readonly last?: number | null | undefined
+  /** cursor of the event before which to end */
+  readonly before?: string | null | undefined
+}
+
+export interface Timeline {
+  /** oldest first */
+  readonly events: readonly EventView[]
+  readonly hasPreviousPage: boolean
+  readonly hasNextPage: boolean
+}
+
+const usualPage = 20
+const largestPage = 1_000
+
+/** The first events behind `after`, or the last ones before `before`; usually the newest 20. Errors: M_FORBIDDEN, M_INVALID_PARAM. */
+export async function readTimeline(instance: Instance, actor: Actor, roomId: string, args: TimelineArgs): Promise<Timeline> {
+  const forwards = typeof args.first === 'number'
+  if (forwards && typeof args.last === 'number') throw invalidParam('Either first or last')
+  const limit = args.first ?? args.last ?? usualPage
+  if (limit < 1 || limit > largestPage) throw invalidParam(`A page has 1 to ${largestPage} events`)
+  const after = args.after ? parseToken(args.after, 'after') : null
+  // An event's cursor is the gap behind it; the one before it ends the page.
+  const before = args.before ? parseToken(args.before, 'before') - 1 : null
+  const readable = await requireReadable(instance, actor, roomId)
+  const wanted = await rowFilter(instance, readable.user, readable.room, null)
+  const start = after ?? readable.room.lowest - 1
+  const end = before ?? readable.upTo
+  const page = forwards
+    ? await readPage(instance, readable, { dir: 'f', from: start, to: end, limit, wanted })
+    : await readPage(instance, readable, { dir: 'b', from: end, to: start, limit, wanted })
+  const rows = forwards ? page.rows : page.rows.toReversed()
+  return {
+    events: await viewEvents(instance, actor, readable, rows),
+    hasPreviousPage: forwards ? after !== null : page.end !== null,
+    hasNextPage: forwards ? page.end !== null : before !== null,
+  }
+}
+
+export function cursorOf(event: EventView): string {
+  return formatToken(event.row.order)
+}
+
+async function viewEvents(instance: Instance, actor: Actor, readable: Readable, rows: readonly EventRow[]): Promise<EventView[]> {
+  const { room, membership, upTo } = readable
+  const memberships = membership && { memberships: new Map([[room.key, membership]]) }
+  const texts = await formatEvents(instance, requesterOf(actor, readable.user), rows, {
+    roomId: room.roomId,
+    bundle: true,
+    upTo,
+    ...memberships,
+  })
+  return rows.map((row, i) => ({ roomId: room.roomId, row, text: texts[i]! }))
+}
+
+/** One event. Errors: M_NOT_FOUND when there is none that the caller may see. */
+export async function viewEvent(instance: Instance, actor: Actor, args: EventId): Promise<EventView> {
+  const { readable, row } = await requireEvent(instance, actor, args)
+  return (await viewEvents(instance, actor, readable, [row]))[0]!
+}
+
+/** One state event, null when the room has none. Errors: M_FORBIDDEN. */
+export async function viewState(
+  instance: Instance,
+  actor: Actor,
+  args: { roomId: string; type: string; stateKey: string },
+): Promise<EventView | null> {
+  const readable = await requireReadable(instance, actor, args.roomId)
+  const row = await stateRow(instance, readable, args)
+  return row && (await viewEvents(instance, actor, readable, [row]))[0]!
+}
+
+export function contentOf({ row }: EventView): JsonObject {
+  return (JSON.parse(row.json) as { content?: JsonObject }).content ?? {}
+}
+
+/** Null for uncommon events and for those that were emptied. */
+export function typedContentOf(event: EventView): TypedContent | null {
+  const { row } = event
+  if (row.redactedBy !== null && row.type !== 'm.room.member') return null
+  return typedContent({ type: row.type, stateKey: row.stateKey, content: contentOf(event) })
+}

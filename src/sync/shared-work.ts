@@ -1,0 +1,40 @@
+/** Identical requests under way share one computation: a phone that reconnects often has two of them. */
+import { type Instance, local } from '../stream/instance.ts'
+
+interface Work {
+  readonly result: Promise<string>
+  readonly controller: AbortController
+  /** requests that still wait for it */
+  waiting: number
+}
+
+const underWay = local(() => new Map<string, Work>())
+
+/** What `compute` gives, for all who ask under the same key meanwhile. It is aborted when the last of them is gone. */
+export async function share(
+  instance: Instance,
+  key: string,
+  signal: AbortSignal,
+  compute: (signal: AbortSignal) => Promise<string>,
+): Promise<string> {
+  const works = underWay(instance)
+  let work = works.get(key)
+  if (!work || work.controller.signal.aborted) {
+    const controller = new AbortController()
+    const begun: Work = { controller, waiting: 0, result: compute(controller.signal).finally(() => works.get(key) === begun && works.delete(key)) }
+    works.set(key, begun)
+    work = begun
+  }
+  const mine = work
+  const leave = (): void => {
+    if (--mine.waiting === 0) mine.controller.abort()
+  }
+  mine.waiting++
+  signal.addEventListener('abort', leave, { once: true })
+  if (signal.aborted) leave()
+  try {
+    return await mine.result
+  } finally {
+    signal.removeEventListener('abort', leave)
+  }
+}

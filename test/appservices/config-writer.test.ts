@@ -1,0 +1,50 @@
+import assert from 'node:assert/strict'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { test } from 'node:test'
+import { parse } from 'yaml'
+import { bridgeConfigYaml, checkpointPath, provisioningSecret, registrationYaml, statusPath } from '../../src/appservices/config-writer.ts'
+import { readRegistration, wholeRegistration } from '../../src/appservices/registration.ts'
+import { registerBridge } from '../../src/appservices/registrations.ts'
+import { Homeserver } from './homeserver.ts'
+
+test('the configuration says what the Go bridges need', async () => {
+  await using homeserver = await Homeserver.open({ config: { bridgeDomain: 'example.com' } })
+  const { instance, owner } = homeserver
+  const row = await registerBridge(instance, owner, { id: 'echo', url: 'http://127.0.0.1:29399' })
+  const network = { file: 'network.jsonl', control: '127.0.0.1:1', password: 'echo', portals: 20, ghosts: 10, history: 20 }
+  const bot = { displayname: 'Echo bridge bot', avatar: '' }
+  const written = bridgeConfigYaml(instance, row, { homeserverUrl: 'http://127.0.0.1:8008', network, commandPrefix: '!echo', bot })
+  const example = readFileSync(join(import.meta.dirname, '../interop/go/testdata/echobridge.example.yaml'), 'utf8')
+    .replaceAll('OWNER', 'owner')
+    .replaceAll(/(?<!_)\bDOMAIN\b/g, 'example.com')
+    .replaceAll('HOMESERVER_PORT/STATUS_PATH', `8008${statusPath}`)
+    .replaceAll('HOMESERVER_PORT/CHECKPOINT_PATH', `8008${checkpointPath}`)
+    .replaceAll('HOMESERVER_PORT', '8008')
+    .replaceAll('BRIDGE_PORT', '29399')
+    .replaceAll('CONTROL_PORT', '1')
+    .replaceAll('AS_TOKEN', row.asToken)
+    .replaceAll('HS_TOKEN', row.hsToken)
+    .replaceAll('SHARED_SECRET_OF_16_CHARACTERS_OR_MORE', provisioningSecret(row))
+  assert.deepEqual(parse(written), parse(example))
+})
+
+test('people of another domain are puppeted at the same homeserver', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  const row = await registerBridge(instance, owner, { id: 'whatsapp', url: 'websocket' })
+  const config = parse(bridgeConfigYaml(instance, row, { homeserverUrl: 'http://127.0.0.1:8008' }))
+  assert.deepEqual(config.double_puppet.servers, { 'example.com': 'http://127.0.0.1:8008' })
+  assert.deepEqual(config.double_puppet.secrets, { 'example.com': `as_token:${row.asToken}` })
+  assert.deepEqual([config.homeserver.domain, config.homeserver.websocket], ['bridges.example.com', true])
+  assert.deepEqual(config.bridge.permissions, { '@owner:example.com': 'admin' })
+  assert.equal('address' in config.appservice, false)
+})
+
+test('the registration file is read back as it was written', async () => {
+  await using homeserver = await Homeserver.open()
+  const row = await registerBridge(homeserver.instance, homeserver.owner, { id: 'whatsapp', url: 'http://127.0.0.1:29318' })
+  const text = registrationYaml(row)
+  assert.deepEqual(parse(text), wholeRegistration(row))
+  assert.deepEqual(await registerBridge(homeserver.instance, homeserver.owner, readRegistration(parse(text))), row)
+})

@@ -1,0 +1,55 @@
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { bridgeStates, messageCheckpoints, reportBridgeState, reportCheckpoints } from '../../src/appservices/reports.ts'
+import { Homeserver } from './homeserver.ts'
+
+test('the newest state of the bridge and of each login is kept as it was sent', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance } = homeserver
+  const bridge = await homeserver.bridge('whatsapp')
+  const bot = await homeserver.actor(bridge)
+  await reportBridgeState(instance, bot, { state_event: 'STARTING', timestamp: 1 })
+  await reportBridgeState(instance, bot, { state_event: 'CONNECTING', remote_id: '123' })
+  await reportBridgeState(instance, bot, { state_event: 'CONNECTED', remote_id: '123', remote_name: '+123', info: { a: 1 } })
+  const states = await bridgeStates(instance, bot.appservice!)
+  assert.deepEqual(
+    states.map(({ remoteId, state }) => [remoteId, JSON.parse(state).state_event]),
+    [
+      ['', 'STARTING'],
+      ['123', 'CONNECTED'],
+    ],
+  )
+  assert.deepEqual(JSON.parse(states[1]!.state), { state_event: 'CONNECTED', remote_id: '123', remote_name: '+123', info: { a: 1 } })
+  await reportBridgeState(instance, bot, { bridgeState: { stateEvent: 'RUNNING' }, remoteState: { '123': { stateEvent: 'LOGGED_OUT' } } })
+  assert.deepEqual(
+    (await bridgeStates(instance, bot.appservice!)).map(({ state }) => JSON.parse(state).stateEvent),
+    ['RUNNING', 'LOGGED_OUT'],
+  )
+  await assert.rejects(reportBridgeState(instance, bot, {}), { errcode: 'M_BAD_JSON' })
+  await assert.rejects(reportBridgeState(instance, homeserver.owner, { state_event: 'CONNECTED' }), { errcode: 'M_FORBIDDEN' })
+  await assert.rejects(reportBridgeState(instance, bot, { state_event: 'CONNECTED', remote_id: 'a\0' }), { errcode: 'M_INVALID_PARAM' })
+  await assert.rejects(reportBridgeState(instance, bot, { state_event: 'CONNECTED', message: 'x'.repeat(70_000) }), {
+    errcode: 'M_TOO_LARGE',
+  })
+})
+
+test('how far a message got is kept by step', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  const bridge = await homeserver.bridge('whatsapp')
+  const bot = await homeserver.actor(bridge)
+  const checkpoint = { event_id: '$a', room_id: '!r', step: 'BRIDGE', status: 'SUCCESS', timestamp: 1, reported_by: 'BRIDGE' }
+  await reportCheckpoints(instance, bot, [checkpoint, { ...checkpoint, step: 'REMOTE', status: 'WILL_RETRY' }])
+  await reportCheckpoints(instance, bot, [{ ...checkpoint, step: 'REMOTE', status: 'SUCCESS' }])
+  const steps = await messageCheckpoints(instance, owner, '$a')
+  assert.deepEqual(
+    steps.map(({ step, status }) => [step, status]),
+    [
+      ['BRIDGE', 'SUCCESS'],
+      ['REMOTE', 'SUCCESS'],
+    ],
+  )
+  await assert.rejects(messageCheckpoints(instance, bot, '$a'), { errcode: 'M_FORBIDDEN' })
+  for (const bad of [{}, [1], [{ ...checkpoint, step: 1 }]])
+    await assert.rejects(reportCheckpoints(instance, bot, bad), { errcode: 'M_BAD_JSON' })
+})
