@@ -67,7 +67,7 @@ export function cursorOf(event: EventView): string {
   return formatToken(event.row.order)
 }
 
-async function viewEvents(instance: Instance, actor: Actor, readable: Readable, rows: readonly EventRow[]): Promise<EventView[]> {
+export async function viewEvents(instance: Instance, actor: Actor, readable: Readable, rows: readonly EventRow[]): Promise<EventView[]> {
   const { room, membership, upTo } = readable
   const memberships = membership && { memberships: new Map([[room.key, membership]]) }
   const texts = await formatEvents(instance, requesterOf(actor, readable.user), rows, {

@@ -45,7 +45,7 @@ async function runAll(loads: ReadonlyMap<string, Load>, isEnough: () => boolean)
   const start = performance.now()
   const until = () => {
     const ms = performance.now() - start
-    return ms > mostMs || (ms > leastMs && isEnough() && [...loads.values()].every((load) => load.sent.length > 200))
+    return ms > mostMs || (ms > leastMs && isEnough() && [...loads.values()].every((load) => load.answered > 150))
   }
   await Promise.all([...loads.values()].map((load) => load.run(until)))
 }
@@ -92,6 +92,7 @@ async function checkAll(host: InstanceHost, loads: ReadonlyMap<string, Load>): P
   let cells = 0
   for (const [name, load] of loads) {
     const instance = await host.instance(name)
+    await load.visit()
     await checkSent(instance, load)
     await checkWhole(instance)
     cells += await checkMemory(instance)
@@ -109,12 +110,12 @@ await onBothEngines('commits that fail', (place) => {
     t.diagnostic(`KILL_SEED=${chance.seed}`)
     let failing = false
     const failCommit = (batch: Batch): Error | null =>
-      failing && touches(batch, [1, 2]) && chance.happens(0.2) ? new Error('cannot be written') : null
+      failing && touches(batch, [1, 2]) && chance.happens(0.3) ? new Error('cannot be written') : null
     const { host, loads } = await rig(await place(t), chance, { failCommit }, true)
     const third = await host.instance('third')
     const { memory } = third
     failing = true
-    await runAll(loads, () => ['first', 'second'].every((name) => loads.get(name)!.transient.length > 50))
+    await runAll(loads, () => ['first', 'second'].every((name) => loads.get(name)!.transient.length > 30))
     failing = false
     assert.equal(third.memory, memory, 'the third instance was dropped')
     assert.deepEqual(loads.get('third')!.transient, [])
@@ -126,7 +127,7 @@ await onBothEngines('commits that fail', (place) => {
     const chance = new Chance(chooseSeed())
     t.diagnostic(`KILL_SEED=${chance.seed}`)
     let failing = false
-    const unknown = (): Error | null => (failing && chance.happens(0.02) ? new CommitError('unknown', new Error('nobody knows')) : null)
+    const unknown = (): Error | null => (failing && chance.happens(0.03) ? new CommitError('unknown', new Error('nobody knows')) : null)
     const faults: Faults = {
       failCommit: (batch) => unknown() ?? (failing && touches(batch, [1]) && chance.happens(0.05) ? new Error('cannot be written') : null),
       afterCommit() {

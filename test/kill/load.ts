@@ -1,4 +1,5 @@
 /** People, ghosts and a bot who do at random what there is to do in the rooms of one instance, and remember what they were told. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { MatrixError } from '../../src/errors.ts'
 import type { OpenInstance } from '../../src/instances/open-instance.ts'
 import { createRoom } from '../../src/rooms/create.ts'
@@ -50,6 +51,10 @@ export class Load {
     this.options = options
   }
 
+  get answered(): number {
+    return this.sent.filter((sent) => sent.eventId !== null).length
+  }
+
   /** A bridge, people, and rooms in which all of them are. */
   async prepare(people: number): Promise<void> {
     const instance = await this.options.instance()
@@ -67,9 +72,18 @@ export class Load {
     const ghosts = Array.from({ length: 8 }, (_, n) => this.ghost(n))
     await Promise.all(
       [...this.people, ...ghosts].map(async (actor) => {
-        while (!until()) await this.act(actor)
+        while (!until()) {
+          await this.act(actor)
+          // A refusal from memory takes no turn of the loop.
+          await nextTurn()
+        }
       }),
     )
+  }
+
+  /** The bot says something in each room: then all that such an event touches is in memory, and has been looked for. */
+  async visit(): Promise<void> {
+    for (const roomId of this.rooms) await this.send(this.bot!, roomId)
   }
 
   private async act(actor: Actor): Promise<void> {
@@ -93,8 +107,8 @@ export class Load {
       const txnId = `t${this.count++}`
       return this.try((instance) => redact(instance, this.bot!, { roomId, eventId, txnId, content: {} }))
     }
-    if (what < 0.86) return this.try((instance) => leaveRoom(instance, actor, { roomId }))
-    if (what < 0.92) {
+    if (what < 0.82) return this.try((instance) => leaveRoom(instance, actor, { roomId }))
+    if (what < 0.93) {
       await this.try((instance) => inviteUser(instance, this.bot!, { roomId, userId: actor.userId }))
       return this.try((instance) => joinRoom(instance, actor, { roomIdOrAlias: roomId }))
     }

@@ -165,6 +165,16 @@ test('what is durable while its instance is being lost is not published', async 
   assert.ok(writer.isOpen(1))
 })
 
+test('nothing of an instance becomes durable behind a change set whose outcome is unknown', async () => {
+  const { batches, lost, gate, send } = rig()
+  const errors = [new Error('constraint'), new CommitError('unknown', new Error('the connection was lost'))]
+  gate.fail = () => errors.shift() ?? null
+  const results = await Promise.allSettled([1, 2, 3].map((order) => send(1, order)))
+  assert.ok(results.every((result) => result.status === 'rejected' && is503(result.reason)))
+  assert.deepEqual(batches, [])
+  assert.deepEqual(lost, ['1 lost'])
+})
+
 test('the stored ceiling is raised before a position above it is published, by a thousand', async () => {
   const { writer, batches, send } = rig()
   writer.open(1, 'me', 2, 10)

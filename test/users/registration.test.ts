@@ -25,6 +25,8 @@ describe('registration that is off', () => {
     const guest = await register(test, {}, '?kind=guest')
     assert.deepEqual([guest.status, guest.body.errcode], [403, 'M_GUEST_ACCESS_FORBIDDEN'])
     assert.equal((await test.request('GET', '/register/available?username=new')).status, 403)
+    const validity = await test.request('GET', '/_matrix/client/v1/register/m.login.registration_token/validity?token=x')
+    assert.deepEqual([validity.status, validity.body.errcode], [403, 'M_FORBIDDEN'])
   })
 })
 

@@ -58,7 +58,7 @@ const MemberType = builder.objectRef<Member>('Member').implement({
   }),
 })
 
-const Receipt = builder.objectRef<ShownReceipt>('Receipt').implement({
+export const Receipt = builder.objectRef<ShownReceipt>('Receipt').implement({
   description: 'How far somebody has read.',
   fields: (t) => ({
     userId: t.exposeID('userId'),
