@@ -104,6 +104,7 @@ function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
     reply.raw.once('close', () => context.close())
     const query = request.query as Query
     const prefix = runtime.prefixOf(request.raw)
+    context.prefixed = prefix !== null
     const identity = await identify(host, asks, request.headers, query, prefix)
     if (identity) {
       context.instance = identity.instance

@@ -10,6 +10,7 @@ export class RequestContext implements Context {
   readonly userAgent: string | null
   actor: Context['actor'] = null
   ts: number | undefined
+  prefixed = false
   private found: Instance | null = null
   private controller: AbortController | null = null
   private closed = false

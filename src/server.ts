@@ -14,6 +14,7 @@ import { mountGraphql } from './graphql/http.ts'
 import { schema } from './graphql/schema.ts'
 import { InstanceHost } from './instances/host.ts'
 import { commandLineToken, type FirstAccounts, firstStart } from './instances/first-start.ts'
+import { removeUnfinishedUploads } from './media/blobs.ts'
 import { Metrics } from './metrics.ts'
 import type { Ports } from './ports.ts'
 import { openShard } from './storage/shard.ts'
@@ -55,7 +56,10 @@ export async function openServer({ config, ports, storage, faults, onFatal }: Se
     ports,
     shards: [shard],
     services: {
-      start: (instance) => startDeliveries(instance, sinks),
+      start(instance) {
+        removeUnfinishedUploads(instance).catch((error: unknown) => instance.ports.log.warn({ err: error }, 'unfinished uploads are left'))
+        startDeliveries(instance, sinks)
+      },
       upward: { appserviceChanged, appserviceAlive, jobAdded: () => undefined },
     },
   })

@@ -27,7 +27,7 @@ export const getProfileField = endpoint({
   puppet: true,
   operation: graphql(`query ProfileField($userId: ID!, $key: String!) { profileField(userId: $userId, key: $key) }`),
   variables: ({ params }) => ({ userId: params.userId, key: params.keyName }),
-  response: ({ profileField }, { params }) => ({ [params.keyName]: profileField }),
+  response: ({ profileField }, { params }) => (profileField === null ? {} : { [params.keyName]: profileField }),
 })
 
 /** The value stands under the field's own name, which no schema knows. */

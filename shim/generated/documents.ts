@@ -1,6 +1,32 @@
 // Written by `npm run codegen` from the documents beside it. Do not edit.
 import type { JsonText } from '../../src/graphql/execute.ts'
 
+export interface CreateRoomInput {
+  readonly aliasName?: string | null | undefined
+  readonly autoJoinInvites?: boolean | null | undefined
+  readonly creationContent?: object | null | undefined
+  readonly initialMembers?: readonly (string)[] | null | undefined
+  readonly initialState?: readonly (InitialStateInput)[] | null | undefined
+  readonly invite?: readonly (string)[] | null | undefined
+  readonly isDirect?: boolean | null | undefined
+  readonly listed?: boolean | null | undefined
+  readonly name?: string | null | undefined
+  readonly powerLevelOverride?: object | null | undefined
+  readonly preset?: RoomPreset | null | undefined
+  readonly roomId?: string | null | undefined
+  readonly roomVersion?: string | null | undefined
+  readonly topic?: string | null | undefined
+  readonly ts?: number | null | undefined
+}
+
+export type Direction = 'BACKWARDS' | 'FORWARDS'
+
+export interface InitialStateInput {
+  readonly content: object
+  readonly stateKey: string
+  readonly type: string
+}
+
 export interface LoginInput {
   readonly deviceId?: string | null | undefined
   readonly initialDeviceDisplayName?: string | null | undefined
@@ -11,7 +37,15 @@ export interface LoginInput {
   readonly user?: string | null | undefined
 }
 
+export type Membership = 'BAN' | 'INVITE' | 'JOIN' | 'KNOCK' | 'LEAVE'
+
 export type PushRuleKind = 'CONTENT' | 'OVERRIDE' | 'ROOM' | 'SENDER' | 'UNDERRIDE'
+
+export interface ReceiptInput {
+  readonly eventId: string
+  readonly extra?: object | null | undefined
+  readonly threadId?: string | null | undefined
+}
 
 export interface RegisterInput {
   readonly auth?: object | null | undefined
@@ -24,6 +58,8 @@ export interface RegisterInput {
   readonly type?: string | null | undefined
   readonly username?: string | null | undefined
 }
+
+export type RoomPreset = 'PRIVATE_CHAT' | 'PUBLIC_CHAT' | 'TRUSTED_PRIVATE_CHAT'
 
 export type StateAfter = 'STABLE' | 'UNSTABLE'
 
@@ -131,6 +167,43 @@ export interface Documents {
   [`query Device($deviceId: ID!) { device(deviceId: $deviceId) { deviceId displayName lastSeenIp lastSeenTs } }`]: {
     variables: { readonly deviceId: string }
     result: { readonly device: ({ readonly deviceId: string; readonly displayName: string | null; readonly lastSeenIp: string | null; readonly lastSeenTs: number }) }
+  }
+  [`mutation CreateAlias($alias: String!, $roomId: ID!) { createAlias(alias: $alias, roomId: $roomId) }`]: {
+    variables: { readonly alias: string; readonly roomId: string }
+    result: { readonly createAlias: boolean }
+  }
+  [`query RoomOfAlias($alias: String!) { roomOfAlias(alias: $alias) { roomId servers } }`]: {
+    variables: { readonly alias: string }
+    result: { readonly roomOfAlias: ({ readonly roomId: string; readonly servers: readonly (string)[] }) }
+  }
+  [`mutation DeleteAlias($alias: String!) { deleteAlias(alias: $alias) }`]: {
+    variables: { readonly alias: string }
+    result: { readonly deleteAlias: boolean }
+  }
+  [`query RoomAliases($roomId: ID!) { roomAliases(roomId: $roomId) }`]: {
+    variables: { readonly roomId: string }
+    result: { readonly roomAliases: readonly (string)[] }
+  }
+  [`query RoomListed($roomId: ID!) { roomListed(roomId: $roomId) }`]: {
+    variables: { readonly roomId: string }
+    result: { readonly roomListed: boolean }
+  }
+  [`mutation SetRoomListed($roomId: ID!, $listed: Boolean!) { setRoomListed(roomId: $roomId, listed: $listed) }`]: {
+    variables: { readonly roomId: string; readonly listed: boolean }
+    result: { readonly setRoomListed: boolean }
+  }
+  [`
+  query PublicRooms($limit: Int, $since: String, $server: String, $searchTerm: String, $roomTypes: JSON) {
+    publicRooms(limit: $limit, since: $since, server: $server, searchTerm: $searchTerm, roomTypes: $roomTypes) {
+      rooms { roomId name topic canonicalAlias avatarUrl joinedMemberCount joinRule roomType worldReadable guestCanJoin }
+      nextBatch
+      prevBatch
+      total
+    }
+  }
+`]: {
+    variables: { readonly limit?: number | null | undefined; readonly since?: string | null | undefined; readonly server?: string | null | undefined; readonly searchTerm?: string | null | undefined; readonly roomTypes?: unknown | null | undefined }
+    result: { readonly publicRooms: ({ readonly rooms: readonly (({ readonly roomId: string; readonly name: string | null; readonly topic: string | null; readonly canonicalAlias: string | null; readonly avatarUrl: string | null; readonly joinedMemberCount: number; readonly joinRule: string; readonly roomType: string | null; readonly worldReadable: boolean; readonly guestCanJoin: boolean }))[]; readonly nextBatch: string | null; readonly prevBatch: string | null; readonly total: number }) }
   }
   [`query HomeserverUrl { homeserverUrl }`]: {
     variables: {  }
@@ -254,6 +327,138 @@ export interface Documents {
     variables: { readonly kind: PushRuleKind; readonly ruleId: string; readonly actions: readonly (unknown)[] }
     result: { readonly setPushRuleActions: boolean }
   }
+  [`
+    mutation SendReceipt($roomId: ID!, $type: String!, $eventId: ID!, $threadId: ID, $extra: JsonObject!, $allowBackward: Boolean) {
+      sendReceipt(roomId: $roomId, type: $type, eventId: $eventId, threadId: $threadId, extra: $extra, allowBackward: $allowBackward)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly type: string; readonly eventId: string; readonly threadId?: string | null | undefined; readonly extra: object; readonly allowBackward?: boolean | null | undefined }
+    result: { readonly sendReceipt: boolean }
+  }
+  [`
+    mutation SetReadMarkers($roomId: ID!, $fullyRead: ReceiptInput, $read: ReceiptInput, $readPrivate: ReceiptInput, $allowBackward: Boolean) {
+      setReadMarkers(roomId: $roomId, fullyRead: $fullyRead, read: $read, readPrivate: $readPrivate, allowBackward: $allowBackward)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly fullyRead?: ReceiptInput | null | undefined; readonly read?: ReceiptInput | null | undefined; readonly readPrivate?: ReceiptInput | null | undefined; readonly allowBackward?: boolean | null | undefined }
+    result: { readonly setReadMarkers: boolean }
+  }
+  [`
+    mutation SendMessage($roomId: ID!, $type: String!, $txnId: String!, $content: EventContent!, $eventId: ID) {
+      sendMessage(roomId: $roomId, type: $type, txnId: $txnId, content: $content, eventId: $eventId) { eventId }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly type: string; readonly txnId: string; readonly content: object; readonly eventId?: string | null | undefined }
+    result: { readonly sendMessage: ({ readonly eventId: string }) }
+  }
+  [`
+    mutation SendState($roomId: ID!, $type: String!, $stateKey: String!, $content: EventContent!, $txnId: String, $eventId: ID) {
+      sendState(roomId: $roomId, type: $type, stateKey: $stateKey, content: $content, txnId: $txnId, eventId: $eventId) { eventId }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly type: string; readonly stateKey: string; readonly content: object; readonly txnId?: string | null | undefined; readonly eventId?: string | null | undefined }
+    result: { readonly sendState: ({ readonly eventId: string }) }
+  }
+  [`
+    mutation Redact($roomId: ID!, $eventId: ID!, $txnId: String!, $content: EventContent!) {
+      redact(roomId: $roomId, eventId: $eventId, txnId: $txnId, content: $content) { eventId }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly eventId: string; readonly txnId: string; readonly content: object }
+    result: { readonly redact: ({ readonly eventId: string }) }
+  }
+  [`query OneEvent($roomId: ID!, $eventId: ID!) { event(roomId: $roomId, eventId: $eventId) { raw } }`]: {
+    variables: { readonly roomId: string; readonly eventId: string }
+    result: { readonly event: ({ readonly raw: JsonText }) }
+  }
+  [`
+    query StateEvent($roomId: ID!, $type: String!, $stateKey: String!, $whole: Boolean!) {
+      roomStateEvent(roomId: $roomId, type: $type, stateKey: $stateKey, whole: $whole)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly type: string; readonly stateKey: string; readonly whole: boolean }
+    result: { readonly roomStateEvent: object }
+  }
+  [`query RoomState($roomId: ID!) { roomState(roomId: $roomId) }`]: {
+    variables: { readonly roomId: string }
+    result: { readonly roomState: JsonText }
+  }
+  [`
+    query RoomMembers($roomId: ID!, $at: String, $membership: Membership, $notMembership: Membership) {
+      roomMembers(roomId: $roomId, at: $at, membership: $membership, notMembership: $notMembership)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly at?: string | null | undefined; readonly membership?: Membership | null | undefined; readonly notMembership?: Membership | null | undefined }
+    result: { readonly roomMembers: JsonText }
+  }
+  [`query JoinedMembers($roomId: ID!) { joinedMembers(roomId: $roomId) }`]: {
+    variables: { readonly roomId: string }
+    result: { readonly joinedMembers: JsonText }
+  }
+  [`
+    query Messages($roomId: ID!, $dir: Direction!, $from: String, $to: String, $limit: Int, $filter: String) {
+      roomMessages(roomId: $roomId, dir: $dir, from: $from, to: $to, limit: $limit, filter: $filter)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly dir: Direction; readonly from?: string | null | undefined; readonly to?: string | null | undefined; readonly limit?: number | null | undefined; readonly filter?: string | null | undefined }
+    result: { readonly roomMessages: JsonText }
+  }
+  [`
+    query EventContext($roomId: ID!, $eventId: ID!, $limit: Int, $filter: String) {
+      roomContext(roomId: $roomId, eventId: $eventId, limit: $limit, filter: $filter)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly eventId: string; readonly limit?: number | null | undefined; readonly filter?: string | null | undefined }
+    result: { readonly roomContext: JsonText }
+  }
+  [`mutation JoinRoom($room: String!, $reason: String) { joinRoom(roomIdOrAlias: $room, reason: $reason) { roomId } }`]: {
+    variables: { readonly room: string; readonly reason?: string | null | undefined }
+    result: { readonly joinRoom: ({ readonly roomId: string }) }
+  }
+  [`mutation KnockRoom($room: String!, $reason: String) { knockRoom(roomIdOrAlias: $room, reason: $reason) }`]: {
+    variables: { readonly room: string; readonly reason?: string | null | undefined }
+    result: { readonly knockRoom: string }
+  }
+  [`
+    mutation InviteUser($roomId: ID!, $userId: ID!, $reason: String) { inviteUser(roomId: $roomId, userId: $userId, reason: $reason) }
+  `]: {
+    variables: { readonly roomId: string; readonly userId: string; readonly reason?: string | null | undefined }
+    result: { readonly inviteUser: boolean }
+  }
+  [`
+    mutation KickUser($roomId: ID!, $userId: ID!, $reason: String) { kickUser(roomId: $roomId, userId: $userId, reason: $reason) }
+  `]: {
+    variables: { readonly roomId: string; readonly userId: string; readonly reason?: string | null | undefined }
+    result: { readonly kickUser: boolean }
+  }
+  [`
+    mutation BanUser($roomId: ID!, $userId: ID!, $reason: String) { banUser(roomId: $roomId, userId: $userId, reason: $reason) }
+  `]: {
+    variables: { readonly roomId: string; readonly userId: string; readonly reason?: string | null | undefined }
+    result: { readonly banUser: boolean }
+  }
+  [`
+    mutation UnbanUser($roomId: ID!, $userId: ID!, $reason: String) { unbanUser(roomId: $roomId, userId: $userId, reason: $reason) }
+  `]: {
+    variables: { readonly roomId: string; readonly userId: string; readonly reason?: string | null | undefined }
+    result: { readonly unbanUser: boolean }
+  }
+  [`mutation LeaveRoom($roomId: ID!, $reason: String) { leaveRoom(roomId: $roomId, reason: $reason) }`]: {
+    variables: { readonly roomId: string; readonly reason?: string | null | undefined }
+    result: { readonly leaveRoom: boolean }
+  }
+  [`mutation ForgetRoom($roomId: ID!) { forgetRoom(roomId: $roomId) }`]: {
+    variables: { readonly roomId: string }
+    result: { readonly forgetRoom: boolean }
+  }
+  [`mutation CreateRoom($input: CreateRoomInput!) { createRoom(input: $input) { roomId } }`]: {
+    variables: { readonly input: CreateRoomInput }
+    result: { readonly createRoom: ({ readonly roomId: string }) }
+  }
+  [`query JoinedRooms { joinedRooms }`]: {
+    variables: {  }
+    result: { readonly joinedRooms: readonly (string)[] }
+  }
   [`query Versions { versions { versions unstableFeatures } }`]: {
     variables: {  }
     result: { readonly versions: ({ readonly versions: readonly (string)[]; readonly unstableFeatures: object }) }
@@ -265,6 +470,14 @@ export interface Documents {
   `]: {
     variables: { readonly since?: string | null | undefined; readonly timeoutMs?: number | null | undefined; readonly filter?: string | null | undefined; readonly fullState?: boolean | null | undefined; readonly setPresence?: string | null | undefined; readonly stateAfter?: StateAfter | null | undefined }
     result: { readonly sync: JsonText }
+  }
+  [`
+    mutation SetTyping($roomId: ID!, $userId: ID!, $typing: Boolean!, $timeoutMs: Int) {
+      setTyping(roomId: $roomId, userId: $userId, typing: $typing, timeoutMs: $timeoutMs)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly userId: string; readonly typing: boolean; readonly timeoutMs?: number | null | undefined }
+    result: { readonly setTyping: boolean }
   }
   [`
     query SearchUsers($term: String!, $limit: Int) {

@@ -40,6 +40,8 @@ export interface Context {
   readonly userAgent: string | null
   /** the time an appservice gave its event (`?ts=`), milliseconds since the epoch */
   readonly ts: number | undefined
+  /** the path named the homeserver: no secret may lead to another */
+  readonly prefixed?: boolean
 }
 
 /** 401 M_MISSING_TOKEN without a token. */

@@ -12,4 +12,14 @@ mutation SendMessage {
   }
 }
 `,
+  `# A subscription: what happens in a room from now on; \`after\` goes on from a position after a cut.
+subscription Timeline {
+  timeline(roomId: "!room:localhost") {
+    position
+    type
+    sender { userId }
+    common { ... on TextMessage { body } }
+  }
+}
+`,
 ]

@@ -98,11 +98,13 @@ function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
         reply.raw.once('close', () => closed.abort())
         const query = request.query as Query
         // GraphiQL's page asks for its data with the token that its reader types in.
-        const identity = await door.identify(request.headers, query, door.prefixOf(request.raw), request.ip)
+        const prefix = door.prefixOf(request.raw)
+        const identity = await door.identify(request.headers, query, prefix, request.ip)
         const release = await door.enter(identity.instance, closed.signal)
         reply.raw.once('close', release)
         const userAgent = request.headers['user-agent'] ?? null
-        request.held = { context: newContext(host, identity, { signal: closed.signal, ip: request.ip, userAgent }), release }
+        const from = { signal: closed.signal, ip: request.ip, userAgent, prefixed: prefix !== null }
+        request.held = { context: newContext(host, identity, from), release }
       },
       async handler(request, reply) {
         yoga ??= loadYoga(options)

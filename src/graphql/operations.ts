@@ -17,7 +17,7 @@ const controllers = new WeakMap<object, AbortController>()
 export function newContext(
   host: Host,
   identity: Pick<Context, 'instance' | 'actor'> | Identity,
-  from: { readonly signal: AbortSignal; readonly ip: string; readonly userAgent: string | null; readonly ts?: number | undefined },
+  from: Pick<Context, 'signal' | 'ip' | 'userAgent' | 'prefixed'> & { readonly ts?: number | undefined },
 ): Context {
   const controller = new AbortController()
   const context: Context = {
@@ -28,6 +28,7 @@ export function newContext(
     ip: from.ip,
     userAgent: from.userAgent,
     ts: from.ts,
+    prefixed: from.prefixed ?? false,
   }
   controllers.set(context, controller)
   return context

@@ -90,9 +90,10 @@ async function load({ host, schema, door }: GraphqlOptions) {
           const document = parse(payload.query, { maxTokens: mostTokens })
           const problems = validate(schema, document, rules)
           if (problems.length > 0) return publicErrors(problems, log)
-          const { request, closed } = extra
+          const { request, closed, prefix } = extra
           const userAgent = request.headers['user-agent'] ?? null
-          const contextValue = newContext(host, identity, { signal: closed.signal, ip: addressOf(request), userAgent })
+          const from = { signal: closed.signal, ip: addressOf(request), userAgent, prefixed: prefix !== null }
+          const contextValue = newContext(host, identity, from)
           return { schema, document, operationName: payload.operationName ?? null, variableValues: payload.variables ?? null, contextValue }
         } catch (error) {
           return [publicError(error instanceof Error ? error : new GraphQLError(id), log)]

@@ -1,7 +1,6 @@
 /** Space of deleted instances, given back in slices so that others do not wait. Goes on where it was after a restart. */
-import { rm } from 'node:fs/promises'
-import { join } from 'node:path'
 import type { Config } from '../config.ts'
+import { removeAllMedia } from '../media/blobs.ts'
 import { ChangeSet, type KeyOf } from '../storage/change-set.ts'
 import type { Shard } from '../storage/storage.ts'
 import { type InstanceRow, type TableName, tables } from '../storage/tables.ts'
@@ -26,7 +25,7 @@ export async function reclaimInstance(shard: Shard, row: InstanceRow, config: Co
       await shard.register(change)
     }
   }
-  await rm(join(config.dataDir, 'media', String(row.key)), { recursive: true, force: true })
+  await removeAllMedia({ key: row.key, config })
   const change = new ChangeSet(row.key)
   change.put('instance', { ...row, status: 'gone' })
   await shard.register(change)

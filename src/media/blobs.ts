@@ -29,11 +29,11 @@ export async function removeUnfinishedUploads(instance: Instance): Promise<void>
 }
 
 /** When the instance is deleted. */
-export async function removeAllMedia(instance: Instance): Promise<void> {
+export async function removeAllMedia(instance: Pick<Instance, 'key' | 'config'>): Promise<void> {
   await rm(folderOf(instance), { recursive: true, force: true })
 }
 
-function folderOf(instance: Instance): string {
+function folderOf(instance: Pick<Instance, 'key' | 'config'>): string {
   // The key is never used again; the name may be.
   return join(instance.config.dataDir, 'media', String(instance.key))
 }

@@ -2,7 +2,7 @@
 import { forbidden, MatrixError, notFound } from '../errors.ts'
 import { allowedRooms, checkMembershipAction, isRestricted, mayAuthoriseJoin } from '../rules/member-auth.ts'
 import type { Membership } from '../rules/room-view.ts'
-import type { JsonObject } from '../rules/values.ts'
+import { type JsonObject, sameJson } from '../rules/values.ts'
 import type { RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -11,7 +11,6 @@ import { actingUser, ensureUser, findUser } from '../users/users.ts'
 import { appendEvent } from './append.ts'
 import { checkPuppet } from './puppets.ts'
 import { coreOf, findRoom, membershipOf, type RoomCore, roomOf, throwRefusal, viewOf } from './room-core.ts'
-import { sameJson } from './send.ts'
 
 interface Options {
   readonly ts?: number

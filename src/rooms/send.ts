@@ -2,7 +2,7 @@
 import { forbidden, MatrixError } from '../errors.ts'
 import { canonicalAliases, checkCanonicalAlias } from '../rules/auth.ts'
 import { isEventId } from '../rules/event-limits.ts'
-import type { JsonObject } from '../rules/values.ts'
+import { type JsonObject, sameJson } from '../rules/values.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
@@ -117,16 +117,6 @@ export function sameState(
   if (!row || row.redactedBy !== null) return null
   const event = JSON.parse(row.json) as { sender: string; content: JsonObject }
   return event.sender === sender && sameJson(event.content, args.content) ? row.eventId : null
-}
-
-/** Equal whatever the order of keys. */
-export function sameJson(a: unknown, b: unknown): boolean {
-  if (a === b) return true
-  if (typeof a !== 'object' || typeof b !== 'object' || a === null || b === null || Array.isArray(a) !== Array.isArray(b)) return false
-  const left = a as Record<string, unknown>
-  const right = b as Record<string, unknown>
-  const keys = Object.keys(left)
-  return keys.length === Object.keys(right).length && keys.every((key) => Object.hasOwn(right, key) && sameJson(left[key], right[key]))
 }
 
 /** Each alias must exist and point to this room: M_BAD_ALIAS. Those that stand already may stay. */

@@ -2,7 +2,7 @@
  * Brings a database to the newest tables at start, from prisma/<provider>/migrations, in Prisma's own `_prisma_migrations` format so
  * that `prisma migrate status` and `migrate dev` agree. No engine, no CLI.
  */
-import { createHash, randomUUID } from 'node:crypto'
+import { createHash } from 'node:crypto'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
@@ -45,7 +45,7 @@ export function migrateSqlite(database: Database, nowMs: number, folder = migrat
     database.exec('BEGIN IMMEDIATE')
     try {
       database.exec(migration.sql)
-      database.prepare(register('?, ?, ?, ?, ?')).run(randomUUID(), migration.checksum, migration.name, nowMs, nowMs)
+      database.prepare(register('?, ?, ?, ?, ?')).run(migration.checksum.slice(0, 36), migration.checksum, migration.name, nowMs, nowMs)
       database.exec('COMMIT')
     } catch (error) {
       if (database.inTransaction) database.exec('ROLLBACK')
@@ -69,7 +69,7 @@ export async function migratePostgres(client: Client, folder = migrationsFolder(
       await client.query('BEGIN')
       try {
         await client.query(migration.sql)
-        await client.query(register('$1, $2, $3, now(), now()'), [randomUUID(), migration.checksum, migration.name])
+        await client.query(register('$1, $2, $3, now(), now()'), [migration.checksum.slice(0, 36), migration.checksum, migration.name])
         await client.query('COMMIT')
       } catch (error) {
         await client.query('ROLLBACK')

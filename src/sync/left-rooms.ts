@@ -32,7 +32,8 @@ async function stayBlock(scope: Scope, synced: SyncedRoom, { joined, left }: Sta
 async function closingBlock(scope: Scope, synced: SyncedRoom): Promise<string> {
   const event = await closingEvent(scope, synced)
   const texts = event ? await formatEvents(scope.instance, scope.requester, [event], { format: scope.filter.eventFormat }) : []
-  return emptyBlock(scope, synced.room.roomId, { events: texts.join(), before: synced.membership.order - texts.length })
+  const state = event && scope.stateAfter ? event.json : ''
+  return blockOf(scope, synced.room.roomId, { events: texts.join(), state, before: synced.membership.order - texts.length })
 }
 
 async function closingEvent({ instance }: Scope, { membership }: SyncedRoom) {
@@ -51,10 +52,10 @@ export async function departureBlocks(scope: Scope, shown: ReadonlySet<string>):
     if (row.forgotten && row.order <= since) told.add(row.room)
   }
   const gone = departures.filter(({ room, roomId }) => !shown.has(roomId) && filter.room.allowsRoom(roomId) && !told.has(room))
-  return gone.map(({ roomId, position }) => emptyBlock(scope, roomId, { events: '', before: position }))
+  return gone.map(({ roomId, position }) => blockOf(scope, roomId, { events: '', state: '', before: position }))
 }
 
-function emptyBlock(scope: Scope, roomId: string, { events, before }: { events: string; before: number }): string {
+function blockOf(scope: Scope, roomId: string, { events, state, before }: { events: string; state: string; before: number }): string {
   const timeline = `{"events":[${events}],"limited":false,"prev_batch":"${formatToken(before)}"}`
-  return `${JSON.stringify(roomId)}:{"timeline":${timeline},"${scope.stateAfter ?? 'state'}":{"events":[]}}`
+  return `${JSON.stringify(roomId)}:{"timeline":${timeline},"${scope.stateAfter ?? 'state'}":{"events":[${state}]}}`
 }

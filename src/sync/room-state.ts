@@ -28,7 +28,9 @@ export async function readState(
     neededMembers(scope, wanted, timelines, summaries),
   ])
   const pieces = new Map<number, StatePiece[]>()
-  for (const piece of [...state, ...members]) if (wantsEvent(wants, piece)) append(pieces, piece.room, piece)
+  // With state_after the client does not take state from the timeline.
+  const closing = wanted.flatMap((synced) => (scope.stateAfter && synced.closing ? [synced.closing] : []))
+  for (const piece of [...state, ...members, ...closing]) if (wantsEvent(wants, piece)) append(pieces, piece.room, piece)
   for (const ofRoom of pieces.values()) ofRoom.sort((a, b) => a.order - b.order)
   return pieces
 }

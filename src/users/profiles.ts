@@ -24,12 +24,16 @@ export async function readProfile(instance: Instance, actor: Actor | null, userI
   return profileOf(user)
 }
 
-/** One field. Errors: as readProfile, and M_NOT_FOUND where it is not set. */
+/**
+ * One field; null for a `displayname` or `avatar_url` that is not set: bridges look before they set them and give up on an error, so an
+ * unnamed ghost would never get its name. Errors: as readProfile, and M_NOT_FOUND where another field is not set.
+ */
 export async function readProfileField(instance: Instance, actor: Actor | null, args: { userId: string; key: string }): Promise<Json> {
   const profile = await readProfile(instance, actor, args.userId)
   const value = Object.hasOwn(profile, args.key) ? profile[args.key] : undefined
-  if (value === undefined) throw notFound(`User ${args.userId} has no ${args.key}`)
-  return value
+  if (value !== undefined) return value
+  if (args.key === 'displayname' || args.key === 'avatar_url') return null
+  throw notFound(`User ${args.userId} has no ${args.key}`)
 }
 
 /** The users with these ids, in their order; null for nobody. Errors: M_MISSING_TOKEN. */

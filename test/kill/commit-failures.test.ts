@@ -110,7 +110,7 @@ await onBothEngines('commits that fail', (place) => {
     t.diagnostic(`KILL_SEED=${chance.seed}`)
     let failing = false
     const failCommit = (batch: Batch): Error | null =>
-      failing && touches(batch, [1, 2]) && chance.happens(0.3) ? new Error('cannot be written') : null
+      failing && touches(batch, [1, 2]) && chance.happens(0.5) ? new Error('cannot be written') : null
     const { host, loads } = await rig(await place(t), chance, { failCommit }, true)
     const third = await host.instance('third')
     const { memory } = third

@@ -1,47 +1,14 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import type { MatrixError } from '../../src/errors.ts'
-import { eventContext, messages } from '../../src/rooms/history.ts'
-import { banUser, forgetRoom, inviteUser, joinRoom, kickUser, leaveRoom } from '../../src/rooms/membership.ts'
+import { eventContext } from '../../src/rooms/history.ts'
+import { inviteUser, joinRoom } from '../../src/rooms/membership.ts'
 import { redact } from '../../src/rooms/redact.ts'
-import { viewEvent } from '../../src/rooms/timeline.ts'
-import type { JsonObject } from '../../src/rules/values.ts'
 import { command } from '../../src/stream/command.ts'
-import type { Instance } from '../../src/stream/instance.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { onBothEngines } from '../storage/engines.ts'
+import { bodies, type Event, hidden, read, readEvent } from './reading.ts'
 import { openRig } from './rig.ts'
-
-interface Event {
-  readonly event_id: string
-  readonly type: string
-  readonly sender: string
-  readonly room_id?: string
-  readonly state_key?: string
-  readonly content: JsonObject
-  readonly unsigned: JsonObject
-}
-interface Answer {
-  readonly start: string
-  readonly end?: string
-  readonly chunk: readonly Event[]
-  readonly state?: readonly Event[]
-}
-
-async function readEvent(instance: Instance, actor: Actor, args: { roomId: string; eventId: string }): Promise<string> {
-  return (await viewEvent(instance, actor, args)).text
-}
-
-async function read(instance: Instance, actor: Actor, roomId: string, more: Partial<Parameters<typeof messages>[2]> = {}): Promise<Answer> {
-  return JSON.parse(await messages(instance, actor, { roomId, dir: 'b', ...more })) as Answer
-}
-
-function bodies(answer: Answer): unknown[] {
-  return answer.chunk.flatMap((event) => (event.type === 'm.room.message' ? [event.content['body']] : []))
-}
-
-const forbidden = (error: MatrixError): boolean => error.errcode === 'M_FORBIDDEN'
-const hidden = (error: MatrixError): boolean => error.errcode === 'M_NOT_FOUND'
 
 await onBothEngines('history', (place) => {
   test('pages backwards meet without gap or repeat, and the last one has no end', async (t) => {
@@ -139,91 +106,6 @@ await onBothEngines('history', (place) => {
       context.state.some((event) => event.type === 'm.room.create'),
       'below the first live event stands the current state',
     )
-  })
-
-  test('a user who left reads up to the leave and no further; after forgetting nothing', async (t) => {
-    const at = await place(t)
-    await using rig = await openRig(at)
-    const alice = await rig.person('alice')
-    const bob = await rig.person('bob')
-    const roomId = await rig.room(alice, {}, [bob])
-    await rig.say(alice, roomId, 'before')
-    await leaveRoom(rig.instance, bob, { roomId })
-    const secret = await rig.say(alice, roomId, 'after')
-    const page = await read(rig.instance, bob, roomId)
-    assert.equal(page.chunk[0]?.content['membership'], 'leave')
-    assert.deepEqual(bodies(page), ['before'])
-    await assert.rejects(readEvent(rig.instance, bob, { roomId, eventId: secret }), hidden)
-    await forgetRoom(rig.instance, bob, roomId)
-    await assert.rejects(messages(rig.instance, bob, { roomId, dir: 'b' }), forbidden)
-  })
-
-  test('a user banned after leaving reads up to the leave', async (t) => {
-    const at = await place(t)
-    await using rig = await openRig(at)
-    const alice = await rig.person('alice')
-    const bob = await rig.person('bob')
-    const roomId = await rig.room(alice, {}, [bob])
-    await rig.say(alice, roomId, 'before')
-    await kickUser(rig.instance, alice, { roomId, userId: bob.userId })
-    await rig.say(alice, roomId, 'between')
-    await banUser(rig.instance, alice, { roomId, userId: bob.userId })
-    assert.deepEqual(bodies(await read(rig.instance, bob, roomId)), ['before'])
-  })
-
-  test('with `joined` visibility nothing from before the join or between two stays is told', async (t) => {
-    const at = await place(t)
-    await using rig = await openRig(at)
-    const alice = await rig.person('alice')
-    const bob = await rig.person('bob')
-    const roomId = await rig.room(alice)
-    await rig.say(alice, roomId, 'shared')
-    await rig.state(alice, roomId, 'm.room.history_visibility', { history_visibility: 'joined' })
-    const secret = await rig.say(alice, roomId, 'secret')
-    await inviteUser(rig.instance, alice, { roomId, userId: bob.userId })
-    await rig.say(alice, roomId, 'invited')
-    await joinRoom(rig.instance, bob, { roomIdOrAlias: roomId })
-    await rig.say(alice, roomId, 'first stay')
-    await leaveRoom(rig.instance, bob, { roomId })
-    await rig.say(alice, roomId, 'away')
-    await inviteUser(rig.instance, alice, { roomId, userId: bob.userId })
-    await joinRoom(rig.instance, bob, { roomIdOrAlias: roomId })
-    await rig.say(alice, roomId, 'second stay')
-    assert.deepEqual(bodies(await read(rig.instance, bob, roomId, { limit: 100 })), ['second stay', 'first stay', 'shared'])
-    await assert.rejects(readEvent(rig.instance, bob, { roomId, eventId: secret }), hidden)
-    assert.equal(bodies(await read(rig.instance, alice, roomId, { limit: 100 })).length, 6)
-  })
-
-  test('with `invited` visibility history begins at the invite', async (t) => {
-    const at = await place(t)
-    await using rig = await openRig(at)
-    const alice = await rig.person('alice')
-    const bob = await rig.person('bob')
-    const roomId = await rig.room(alice, {
-      initialState: [{ type: 'm.room.history_visibility', stateKey: '', content: { history_visibility: 'invited' } }],
-    })
-    await rig.say(alice, roomId, 'before')
-    await inviteUser(rig.instance, alice, { roomId, userId: bob.userId })
-    await rig.say(alice, roomId, 'invited')
-    await joinRoom(rig.instance, bob, { roomIdOrAlias: roomId })
-    assert.deepEqual(bodies(await read(rig.instance, bob, roomId, { limit: 100 })), ['invited'])
-  })
-
-  test('an unknown room, a stranger and an invited user get the same refusal; a world_readable room answers all', async (t) => {
-    const at = await place(t)
-    await using rig = await openRig(at)
-    const alice = await rig.person('alice')
-    const bob = await rig.person('bob')
-    const roomId = await rig.room(alice)
-    const eventId = await rig.say(alice, roomId, 'x')
-    await assert.rejects(messages(rig.instance, bob, { roomId: '!none:x', dir: 'b' }), forbidden)
-    await assert.rejects(messages(rig.instance, bob, { roomId, dir: 'b' }), forbidden)
-    await assert.rejects(readEvent(rig.instance, bob, { roomId, eventId }), hidden)
-    await inviteUser(rig.instance, alice, { roomId, userId: bob.userId })
-    await assert.rejects(messages(rig.instance, bob, { roomId, dir: 'b' }), forbidden)
-    await rig.state(alice, roomId, 'm.room.history_visibility', { history_visibility: 'world_readable' })
-    await rig.say(alice, roomId, 'for all')
-    assert.deepEqual(bodies(await read(rig.instance, await rig.person('carol'), roomId)), ['for all'])
   })
 
   test('a bad token is M_INVALID_PARAM, a bad filter M_BAD_JSON', async (t) => {
@@ -350,52 +232,5 @@ await onBothEngines('history', (place) => {
     const page = await read(rig.instance, alice, roomId, { limit: 100 })
     assert.deepEqual(bodies(page), [])
     assert.ok(page.chunk.some((event) => event.sender === bob.userId && event.type === 'm.room.member'))
-  })
-
-  test('edits, threads and references are bundled; a forged edit is not', async (t) => {
-    const at = await place(t)
-    await using rig = await openRig(at)
-    const alice = await rig.person('alice')
-    const bob = await rig.person('bob')
-    const roomId = await rig.room(alice, {}, [bob])
-    const root = await rig.say(alice, roomId, 'root')
-    const edit = (actor: Actor, body: string, target = root): Promise<string> =>
-      rig.say(actor, roomId, `* ${body}`, {
-        'm.new_content': { msgtype: 'm.text', body },
-        'm.relates_to': { rel_type: 'm.replace', event_id: target },
-      })
-    await edit(alice, 'first')
-    rig.clock.move(10)
-    const good = await edit(alice, 'second')
-    rig.clock.move(10)
-    await edit(bob, 'forged')
-    await rig.say(alice, roomId, 'no new content', { 'm.relates_to': { rel_type: 'm.replace', event_id: root } })
-    await rig.say(bob, roomId, 'in thread', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } })
-    const reply = await rig.say(bob, roomId, 'in thread too', { 'm.relates_to': { rel_type: 'm.thread', event_id: root } })
-    const replyEdit = await edit(bob, 'better', reply)
-    const reference = await rig.say(bob, roomId, 'see above', { 'm.relates_to': { rel_type: 'm.reference', event_id: root } })
-    await rig.say(bob, roomId, 'edit of an edit', { 'm.new_content': {}, 'm.relates_to': { rel_type: 'm.replace', event_id: good } })
-
-    const relations = async (actor: Actor, eventId = root): Promise<JsonObject | undefined> =>
-      (JSON.parse(await readEvent(rig.instance, actor, { roomId, eventId })) as Event).unsigned['m.relations'] as JsonObject | undefined
-    const found = (await relations(alice)) as unknown as {
-      'm.replace': Event
-      'm.reference': { chunk: JsonObject[] }
-      'm.thread': { latest_event: Event; count: number; current_user_participated: boolean }
-    }
-    assert.equal(found['m.replace'].event_id, good)
-    assert.equal(found['m.replace'].room_id, roomId)
-    assert.deepEqual(found['m.reference'].chunk, [{ event_id: reference }])
-    assert.equal(found['m.thread'].count, 2)
-    assert.equal(found['m.thread'].latest_event.event_id, reply)
-    const ofLatest = found['m.thread'].latest_event.unsigned['m.relations'] as unknown as { 'm.replace': Event }
-    assert.equal(ofLatest['m.replace'].event_id, replyEdit)
-    assert.equal(found['m.thread'].current_user_participated, true)
-    assert.equal(await relations(alice, good), undefined, 'an edit cannot be edited')
-    await redact(rig.instance, alice, { roomId, eventId: good, txnId: 'r1', content: {} })
-    const after = (await relations(alice)) as unknown as { 'm.replace': Event }
-    assert.deepEqual(after['m.replace'].content['m.new_content'], { msgtype: 'm.text', body: 'first' }, 'a redacted edit counts no more')
-    // The original stands as it was sent.
-    assert.equal((JSON.parse(await readEvent(rig.instance, alice, { roomId, eventId: root })) as Event).content['body'], 'root')
   })
 })

@@ -5,10 +5,11 @@ import { setAccountData } from '../../src/users/account-data.ts'
 import { createFilter } from '../../src/users/filters.ts'
 import { setTag } from '../../src/rooms/room-account-data.ts'
 import { sendReceipt } from '../../src/rooms/receipts.ts'
+import type { JsonObject } from '../../src/rules/values.ts'
 import { sqlitePlace as place } from '../storage/engines.ts'
 import { bodies, ids, names, SyncRig } from './rig.ts'
 
-const timeline = (filter: object) => ({ room: { timeline: filter } })
+const timeline = (filter: JsonObject): JsonObject => ({ room: { timeline: filter } })
 
 test('a filter by id is the filter that was uploaded; the same filter has the same id', async (t) => {
   await using rig = await SyncRig.start(await place(t))
@@ -63,7 +64,7 @@ test('types and not_types with wildcards; exclusion wins', async (t) => {
   const roomId = await rig.room(rig.alice)
   await rig.say(rig.alice, roomId, 'x')
   await rig.set(rig.alice, roomId, 'org.example.one', {})
-  const typesOf = async (filter: object) => names((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
+  const typesOf = async (filter: JsonObject) => names((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
   assert.deepEqual(await typesOf({ types: ['org.example.*', 'm.room.mess*'] }), ['m.room.message', 'org.example.one'])
   assert.deepEqual(await typesOf({ types: ['org.*', 'm.room.message'], not_types: ['org.example.*'] }), ['m.room.message'])
 })
@@ -128,7 +129,7 @@ test('senders, not_senders and contains_url', async (t) => {
   const roomId = await rig.room(rig.alice, {}, [rig.bob])
   await rig.say(rig.alice, roomId, 'from alice')
   await rig.say(rig.bob, roomId, 'picture', { url: 'mxc://example.com/a' })
-  const of = async (filter: object) => bodies((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
+  const of = async (filter: JsonObject) => bodies((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
   assert.deepEqual(await of({ senders: [rig.bob.userId] }), ['picture'])
   assert.deepEqual(await of({ not_senders: [rig.bob.userId] }), ['from alice'])
   assert.deepEqual(await of({ contains_url: true }), ['picture'])

@@ -229,8 +229,9 @@ builder.mutationFields((t) => ({
   }),
 }))
 
-/** These tokens come alone: which homeserver is meant stands with them. */
+/** These tokens come alone: which homeserver is meant stands with them, unless the request says it by its prefix or its access token. */
 async function homeOf(context: Context, token: string): Promise<Context['instance']> {
+  if (context.prefixed || context.actor) return context.instance
   const name = await instanceOfSecret(context.host.shards, token)
   return name === null ? context.instance : context.host.instance(name)
 }

@@ -5,6 +5,9 @@ import { ClientEvent, createClient, EventTimeline, EventType, type MatrixClient,
 import { startServer, type TestServer } from '../../rig/server.ts'
 
 
+/** The SDK tells every request. */
+const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
+
 let server: TestServer
 let alice: MatrixClient
 let bob: MatrixClient
@@ -25,9 +28,9 @@ after(async () => {
 /** Logs in by password as Element does, and waits for the first sync. */
 async function login(localpart: string): Promise<MatrixClient> {
   const password = localpart === 'owner' ? server.server.firstAccounts!.owner.password : 'a password for bob'
-  const visitor = createClient({ baseUrl: server.url })
+  const visitor = createClient({ logger: silent, baseUrl: server.url })
   const answer = await visitor.loginRequest({ type: 'm.login.password', identifier: { type: 'm.id.user', user: localpart }, password })
-  const client = createClient({ baseUrl: server.url, accessToken: answer.access_token, userId: answer.user_id, deviceId: answer.device_id, timelineSupport: true })
+  const client = createClient({ logger: silent, baseUrl: server.url, accessToken: answer.access_token, userId: answer.user_id, deviceId: answer.device_id, timelineSupport: true })
   await start(client)
   return client
 }
@@ -157,7 +160,7 @@ describe('matrix-js-sdk', () => {
   test('history is paginated back to the creation of the room', async () => {
     const [hers, his] = await sharedRoom()
     for (let i = 0; i < 60; i++) await alice.sendTextMessage(hers.roomId, `message ${i}`)
-    const late = createClient({ baseUrl: server.url, accessToken: bob.getAccessToken()!, userId: bob.getUserId()!, timelineSupport: true })
+    const late = createClient({ logger: silent, baseUrl: server.url, accessToken: bob.getAccessToken()!, userId: bob.getUserId()!, timelineSupport: true })
     await start(late)
     try {
       const room = late.getRoom(his.roomId)!

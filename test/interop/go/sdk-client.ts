@@ -1,0 +1,64 @@
+/** A person at matrix-js-sdk, and what the person sees. */
+import { ClientEvent, createClient, EventTimeline, type MatrixClient, type Room } from 'matrix-js-sdk'
+
+/** The SDK tells every request. */
+const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
+
+/** Logged in by password, first sync done. */
+export async function openClient(baseUrl: string, account: { userId: string; password: string }): Promise<MatrixClient> {
+  const visitor = createClient({ logger: silent, baseUrl })
+  const user = { type: 'm.id.user', user: account.userId }
+  const answer = await visitor.loginRequest({ type: 'm.login.password', identifier: user, password: account.password })
+  const session = { accessToken: answer.access_token, userId: answer.user_id, deviceId: answer.device_id }
+  const client = createClient({ logger: silent, baseUrl, ...session, timelineSupport: true })
+  const prepared = new Promise<void>((resolve, reject) => {
+    const onSync = (state: string, _: unknown, data: unknown): void => {
+      if (state === 'PREPARED') resolve()
+      else if (state === 'ERROR') reject(new Error(`sync: ${JSON.stringify(data)}`))
+      else return
+      client.off(ClientEvent.Sync, onSync)
+    }
+    client.on(ClientEvent.Sync, onSync)
+  })
+  await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, pollTimeout: 5_000 })
+  await prepared
+  return client
+}
+
+/** Waits until `ready` gives something, and says what it waited for when it does not. */
+export async function until<T>(what: string, ready: () => T | Promise<T>, ms = 15_000): Promise<NonNullable<T>> {
+  const deadline = performance.now() + ms
+  for (;;) {
+    const value = await ready()
+    if (value) return value
+    if (performance.now() > deadline) throw new Error(`waited in vain for ${what}`)
+    await new Promise((resolve) => setTimeout(resolve, 20))
+  }
+}
+
+/** Pages back to the room's first event. */
+export async function readWhole(client: MatrixClient, room: Room): Promise<void> {
+  const live = room.getLiveTimeline()
+  while (live.getPaginationToken(EventTimeline.BACKWARDS)) await client.paginateEventTimeline(live, { backwards: true, limit: 100 })
+}
+
+/** What the room's messages say, oldest first, each with edits applied; those of nobody but `sender` when it is given. */
+export function texts(room: Room, sender?: string): string[] {
+  return messages(room)
+    .filter((event) => sender === undefined || event.getSender() === sender)
+    .map((event) => event.getContent()['body'] as string)
+}
+
+export function messages(room: Room) {
+  const events = room.getLiveTimeline().getEvents()
+  return events.filter((event) => event.getType() === 'm.room.message' && !event.isRedacted() && !event.isRelation('m.replace'))
+}
+
+/** The newest `com.beeper.message_send_status` of an event. */
+export function sendStatus(room: Room, eventId: string): string | undefined {
+  const ofType = room
+    .getLiveTimeline()
+    .getEvents()
+    .filter((event) => event.getType() === 'com.beeper.message_send_status')
+  return ofType.findLast((event) => event.getContent()['m.relates_to']?.event_id === eventId)?.getContent()['status']
+}

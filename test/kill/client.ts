@@ -1,0 +1,58 @@
+/** Requests as a patient client makes them: what only failed is repeated, with the same transaction id, until it is answered. */
+import { setTimeout as sleep } from 'node:timers/promises'
+
+// biome-ignore lint/suspicious/noExplicitAny: the body as whatever the test expects it to be
+export type Body = any
+
+export interface PatientOptions {
+  readonly url: string
+  readonly token: string
+  /** whom an appservice acts for */
+  readonly userId?: string
+  /** ends all patience */
+  readonly signal: AbortSignal
+}
+
+export class PatientClient {
+  /** requests that were repeated because no answer came, or 503 */
+  repeated = 0
+  private readonly options: PatientOptions
+
+  constructor(options: PatientOptions) {
+    this.options = options
+  }
+
+  /** The body of the answer. Throws for any answer but 200 and 503: nobody was logged out, and nothing was refused. */
+  async ask(method: string, path: string, body?: object): Promise<Body> {
+    const { url, token, userId, signal } = this.options
+    const address = new URL(url + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`))
+    if (userId !== undefined) address.searchParams.set('user_id', userId)
+    for (;;) {
+      const reply = await fetch(address, {
+        method,
+        headers: { authorization: `Bearer ${token}` },
+        signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
+        ...(body ? { body: JSON.stringify(body) } : {}),
+      })
+        .then(async (response) => ({ status: response.status, text: await response.text() }))
+        .catch((error: unknown) => {
+          if (signal.aborted) throw error
+          return null
+        })
+      if (reply?.status === 200) return JSON.parse(reply.text)
+      if (reply && reply.status !== 503) throw new Error(`${method} ${path} was answered with ${reply.status} ${reply.text}`)
+      this.repeated++
+      await sleep(20)
+    }
+  }
+}
+
+export async function logIn(url: string, { userId, password }: { userId: string; password: string }, signal: AbortSignal): Promise<string> {
+  const client = new PatientClient({ url, token: '', signal })
+  const body = { type: 'm.login.password', identifier: { type: 'm.id.user', user: userId }, password }
+  return (await client.ask('POST', '/login', body)).access_token
+}
+
+export function roomPath(roomId: string): string {
+  return `/rooms/${encodeURIComponent(roomId)}`
+}

@@ -1,0 +1,58 @@
+/**
+ * The server of the kill test, a process of its own. Besides the usual settings: KILL_AT=point:ms ends it with SIGKILL at the first commit
+ * that reaches the point (beforeCommit, afterCommit, afterPublish) when it has listened for so long; LEASE_MS and LOCK_WAIT_MS shorten waits.
+ * Prints one line of JSON when it listens.
+ */
+import { setTimeout as sleep } from 'node:timers/promises'
+import { pino } from 'pino'
+import { readConfig } from '../../src/config.ts'
+import { systemPorts } from '../../src/ports.ts'
+import { openServer } from '../../src/server.ts'
+import type { Faults } from '../../src/storage/writer.ts'
+
+const { KILL_AT = '', LEASE_MS = '30000', LOCK_WAIT_MS = '10000', ...environment } = process.env
+const [point = '', afterMs = '0'] = KILL_AT.split(':')
+let listeningSince = Number.POSITIVE_INFINITY
+
+/** Nothing of the process is left behind this call. */
+function die(): void {
+  process.kill(process.pid, 'SIGKILL')
+}
+
+function isTime(at: string): boolean {
+  return at === point && performance.now() - listeningSince >= Number(afterMs)
+}
+
+const faults: Faults = {
+  beforeCommit() {
+    if (isTime('beforeCommit')) die()
+  },
+  afterCommit() {
+    if (isTime('afterCommit')) die()
+  },
+  async afterPublish() {
+    if (!isTime('afterPublish')) return
+    // Long enough for others to read, and even to answer, what its sender will not hear of.
+    await sleep(3)
+    die()
+  },
+}
+
+const log = pino({ level: environment['LOG_LEVEL'] ?? 'error' }, pino.destination(2))
+try {
+  const server = await openServer({
+    config: readConfig(environment),
+    ports: systemPorts(log),
+    storage: { leaseMs: Number(LEASE_MS), lockWaitMs: Number(LOCK_WAIT_MS) },
+    faults,
+    onFatal(error) {
+      log.fatal(error)
+      process.exit(70)
+    },
+  })
+  listeningSince = performance.now()
+  process.stdout.write(`${JSON.stringify({ url: server.url, accounts: server.firstAccounts })}\n`)
+} catch (error) {
+  process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
+  process.exit(1)
+}
