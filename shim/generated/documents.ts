@@ -265,7 +265,7 @@ export interface Documents {
   }
   [`query ProfileField($userId: ID!, $key: String!) { profileField(userId: $userId, key: $key) }`]: {
     variables: { readonly userId: string; readonly key: string }
-    result: { readonly profileField: unknown }
+    result: { readonly profileField: unknown | null }
   }
   [`
     mutation SetProfileField($userId: ID, $key: String!, $value: JSON) { setProfileField(userId: $userId, key: $key, value: $value) }

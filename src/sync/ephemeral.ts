@@ -62,8 +62,10 @@ function receiptEvent(receipts: readonly ReceiptRow[], userIds: ReadonlyMap<numb
   for (const receipt of receipts) {
     const userId = userIds.get(receipt.user)
     if (userId === undefined) continue
-    const ofEvent = (content[receipt.eventId] ??= {})
-    const ofType = (ofEvent[receipt.type] ??= {})
+    content[receipt.eventId] ??= {}
+    const ofEvent = content[receipt.eventId]!
+    ofEvent[receipt.type] ??= {}
+    const ofType = ofEvent[receipt.type]!
     // Two receipts of one user on one event in different threads: the unthreaded one says more.
     if (ofType[userId] && receipt.thread !== '') continue
     const extra = receipt.extra === '{}' ? {} : (JSON.parse(receipt.extra) as object)

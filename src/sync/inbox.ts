@@ -62,7 +62,11 @@ export async function readInboxRooms(instance: Instance, actor: Actor, keys: rea
   const user = requireUser(actor)
   if (keys === null) return (await readInbox(instance, actor, { first: largestPage })).rooms as InboxRoom[]
   const last = await instance.storage.lastEvents(keys, { after: null, until: instance.bus.published, limit: 1 })
-  return roomsOf(instance, user, keys.map((room) => ({ room, order: last.get(room)?.[0]?.order ?? 0 })))
+  return roomsOf(
+    instance,
+    user,
+    keys.map((room) => ({ room, order: last.get(room)?.[0]?.order ?? 0 })),
+  )
 }
 
 export function inboxCursor(room: InboxRoom): string {
@@ -72,8 +76,15 @@ export function inboxCursor(room: InboxRoom): string {
 /** Rooms that the user is invited to, newest first. */
 export async function readInvitations(instance: Instance, actor: Actor): Promise<Readable[]> {
   const user = requireUser(actor)
-  const memberships = await instance.storage.find('membership', { where: { user, membership: 'invite' }, orderBy: ['-order'], limit: largestPage })
-  const rooms = await rowsByKey(instance, memberships.map(({ room }) => room))
+  const memberships = await instance.storage.find('membership', {
+    where: { user, membership: 'invite' },
+    orderBy: ['-order'],
+    limit: largestPage,
+  })
+  const rooms = await rowsByKey(
+    instance,
+    memberships.map(({ room }) => room),
+  )
   return memberships.flatMap((membership) => {
     const room = rooms.get(membership.room)
     return room ? [{ room, user, membership, upTo: membership.order }] : []
@@ -81,7 +92,10 @@ export async function readInvitations(instance: Instance, actor: Actor): Promise
 }
 
 async function roomsOf(instance: Instance, user: number, found: readonly { room: number; order: number }[]): Promise<InboxRoom[]> {
-  const rooms = await rowsByKey(instance, found.map(({ room }) => room))
+  const rooms = await rowsByKey(
+    instance,
+    found.map(({ room }) => room),
+  )
   const memberships = new Map<number, MembershipRow>()
   for (const row of await instance.storage.membersAt(found.map(({ room }) => ({ room, user })))) memberships.set(row.room, row)
   return found.flatMap(({ room: key, order }) => {
@@ -109,7 +123,12 @@ async function compileFilter(instance: Instance, user: number, filter: InboxFilt
   }
   const { tag } = filter
   if (tag) {
-    const tagged = await roomsWith(instance, user, 'm.tag', ({ tags }) => typeof tags === 'object' && tags !== null && Object.hasOwn(tags, tag))
+    const tagged = await roomsWith(
+      instance,
+      user,
+      'm.tag',
+      ({ tags }) => typeof tags === 'object' && tags !== null && Object.hasOwn(tags, tag),
+    )
     tests.push(({ room }) => tagged.has(room.key))
   }
   if (filter.bridge) {
@@ -119,7 +138,12 @@ async function compileFilter(instance: Instance, user: number, filter: InboxFilt
   return (room) => tests.every((test) => test(room))
 }
 
-async function roomsWith(instance: Instance, user: number, type: string, holds: (content: Record<string, unknown>) => boolean): Promise<Set<number>> {
+async function roomsWith(
+  instance: Instance,
+  user: number,
+  type: string,
+  holds: (content: Record<string, unknown>) => boolean,
+): Promise<Set<number>> {
   const rows = await instance.storage.find('accountData', { where: { user, type } })
   return new Set(rows.filter((row) => holds(JSON.parse(row.content) as Record<string, unknown>)).map((row) => row.room))
 }

@@ -51,7 +51,11 @@ export async function roomBlocks(scope: Scope, rooms: readonly SyncedRoom[]): Pr
 }
 
 /** Bundled aggregations stand where a timeline begins anew; what follows live brings its relations itself. */
-async function timelineTexts(scope: Scope, rooms: readonly SyncedRoom[], timelines: ReadonlyMap<number, Timeline>): Promise<Map<number, string>> {
+async function timelineTexts(
+  scope: Scope,
+  rooms: readonly SyncedRoom[],
+  timelines: ReadonlyMap<number, Timeline>,
+): Promise<Map<number, string>> {
   const texts = new Map<number, string>()
   const memberships = new Map(rooms.map(({ room, membership }) => [room.key, membership]))
   for (const bundle of [true, false]) {

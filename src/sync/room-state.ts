@@ -23,10 +23,7 @@ export async function readState(
   const wants = scope.filter.room.state
   const wanted = wants.nothing ? [] : rooms.filter(({ room }) => wants.allowsRoom(room.roomId))
   if (wanted.length === 0) return new Map()
-  const [state, members] = await Promise.all([
-    changedState(scope, wanted, timelines),
-    neededMembers(scope, wanted, timelines, summaries),
-  ])
+  const [state, members] = await Promise.all([changedState(scope, wanted, timelines), neededMembers(scope, wanted, timelines, summaries)])
   const pieces = new Map<number, StatePiece[]>()
   // With state_after the client does not take state from the timeline.
   const closing = wanted.flatMap((synced) => (scope.stateAfter && synced.closing ? [synced.closing] : []))

@@ -21,7 +21,11 @@ export async function share(
   let work = works.get(key)
   if (!work || work.controller.signal.aborted) {
     const controller = new AbortController()
-    const begun: Work = { controller, waiting: 0, result: compute(controller.signal).finally(() => works.get(key) === begun && works.delete(key)) }
+    const begun: Work = {
+      controller,
+      waiting: 0,
+      result: compute(controller.signal).finally(() => works.get(key) === begun && works.delete(key)),
+    }
     works.set(key, begun)
     work = begun
   }

@@ -12,7 +12,7 @@ import { globalAccountData, ignoredKeys, wantsInvitations } from './account-data
 import { type Changes, rememberedChanges, storedChanges } from './changes.ts'
 import { departureBlocks, leaveBlocks } from './left-rooms.ts'
 import { lastStays, membershipsAt } from './membership-at.ts'
-import { checkPresence, filterOf, sinceOf, type SyncRequest, timeoutOf } from './request.ts'
+import { checkPresence, filterOf, type SyncRequest, sinceOf, timeoutOf } from './request.ts'
 import { roomBlocks } from './room-blocks.ts'
 import type { Scope, SyncedRoom } from './scope.ts'
 import { share } from './shared-work.ts'
@@ -27,7 +27,12 @@ const lastAnswers = local(() => new Map<string, number>())
  * The answer as chunks of JSON text. Waits up to `timeoutMs` when nothing changed since `since`; without `since`, or with fullState, never.
  * Errors: M_INVALID_PARAM for an unknown filter or presence, M_BAD_JSON for a filter of the wrong shape.
  */
-export async function sync(instance: Instance, actor: Actor, request: SyncRequest, signal: AbortSignal): Promise<AsyncIterable<string> | string[]> {
+export async function sync(
+  instance: Instance,
+  actor: Actor,
+  request: SyncRequest,
+  signal: AbortSignal,
+): Promise<AsyncIterable<string> | string[]> {
   const user = await syncingUser(instance, actor)
   checkPresence(request.setPresence)
   const filter = await filterOf(instance, user, request.filter)
@@ -188,7 +193,8 @@ async function* joinedBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncG
 async function* inviteBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncGenerator<string> {
   const wanted = rooms.filter(({ membership }) => !scope.ignored.has(membership.sender))
   if (wanted.length === 0 || !(await wantsInvitations(scope.instance, scope.requester.user))) return
-  for (let i = 0; i < wanted.length; i += sliceOfRooms) yield (await strippedBlocks(scope, 'invite_state', wanted.slice(i, i + sliceOfRooms))).join()
+  for (let i = 0; i < wanted.length; i += sliceOfRooms)
+    yield (await strippedBlocks(scope, 'invite_state', wanted.slice(i, i + sliceOfRooms))).join()
 }
 
 async function* departedBlocks(scope: Scope, { left, ids }: Sorted): AsyncGenerator<string> {

@@ -3,7 +3,7 @@ import { visibleEvents } from '../rooms/visibility.ts'
 import type { RoomEventFilter } from '../rules/filter.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { EventRow, MembershipRow } from '../storage/tables.ts'
-import { type Scope, type SyncedRoom } from './scope.ts'
+import type { Scope, SyncedRoom } from './scope.ts'
 
 export interface Timeline {
   /** oldest first */
@@ -59,7 +59,12 @@ function emptyTimeline(until: number, changes: RangeChanges): Timeline {
   return { events: [], shownState: nothingShown, limited: false, before: until, changes }
 }
 
-async function readRange(scope: Scope, rooms: readonly SyncedRoom[], after: number | null, timelines: Map<number, Timeline>): Promise<void> {
+async function readRange(
+  scope: Scope,
+  rooms: readonly SyncedRoom[],
+  after: number | null,
+  timelines: Map<number, Timeline>,
+): Promise<void> {
   const { instance, filter, until } = scope
   const limit = Math.min(filter.room.timeline.limit ?? defaultLimit, highestLimit)
   const memberships = new Map<number, MembershipRow>(rooms.map(({ room, membership }) => [room.key, membership]))

@@ -7,7 +7,10 @@ interface Counts {
 }
 
 /** The keys of each room's block, as JSON text. */
-export async function readUnreadCounts({ instance, requester, filter }: Scope, rooms: readonly number[]): Promise<(room: number) => string> {
+export async function readUnreadCounts(
+  { instance, requester, filter }: Scope,
+  rooms: readonly number[],
+): Promise<(room: number) => string> {
   const byRoom = new Map<number, (Counts & { thread: string })[]>()
   for (const row of await instance.storage.unreadCounts(requester.user, rooms)) append(byRoom, row.room, row)
   const byThread = filter.room.timeline.unreadThreadNotifications

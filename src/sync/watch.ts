@@ -1,7 +1,7 @@
 /** What subscriptions deliver: the same loop as sync, each from a position that the client can go on from. */
-import { requireReadable } from '../rooms/visibility.ts'
-import { visibleTo } from '../rooms/visibility.ts'
+
 import { typingIn, typingSince } from '../rooms/typing.ts'
+import { requireReadable, visibleTo } from '../rooms/visibility.ts'
 import type { EventRow, ReceiptRow } from '../storage/tables.ts'
 import { waitForUser } from '../stream/consumer.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -29,16 +29,29 @@ async function more(instance: Instance, user: number, after: number, signal: Abo
 }
 
 /** Each event of a room exactly once, in order. Ends when the user has left. Errors: M_FORBIDDEN. */
-export async function* watchTimeline(instance: Instance, actor: Actor, args: Watch & { roomId: string }, signal: AbortSignal): AsyncGenerator<EventRow> {
+export async function* watchTimeline(
+  instance: Instance,
+  actor: Actor,
+  args: Watch & { roomId: string },
+  signal: AbortSignal,
+): AsyncGenerator<EventRow> {
   const user = requireUser(actor)
   let position = args.after ?? instance.bus.published
   // The first read checks; so does every one after, for who leaves sees nothing more.
-  for (let readable = await requireReadable(instance, actor, args.roomId); ; readable = await requireReadable(instance, actor, args.roomId)) {
+  for (
+    let readable = await requireReadable(instance, actor, args.roomId);
+    ;
+    readable = await requireReadable(instance, actor, args.roomId)
+  ) {
     const until = Math.min(instance.bus.published, readable.upTo)
     const { room, membership } = readable
     let rows: EventRow[]
     do {
-      rows = await instance.storage.find('event', { where: { room: room.key, order: { gt: position, lte: until } }, orderBy: ['order'], limit: sliceOfEvents })
+      rows = await instance.storage.find('event', {
+        where: { room: room.key, order: { gt: position, lte: until } },
+        orderBy: ['order'],
+        limit: sliceOfEvents,
+      })
       for (const row of await visibleTo(instance, user, membership, room, rows)) yield row
       position = rows.at(-1)?.order ?? position
     } while (rows.length === sliceOfEvents && !signal.aborted)
@@ -74,7 +87,12 @@ export interface TypingChange {
 }
 
 /** The whole list of who types, whenever it changed. Errors: M_FORBIDDEN. */
-export async function* watchTyping(instance: Instance, actor: Actor, args: Watch & { roomId: string }, signal: AbortSignal): AsyncGenerator<TypingChange> {
+export async function* watchTyping(
+  instance: Instance,
+  actor: Actor,
+  args: Watch & { roomId: string },
+  signal: AbortSignal,
+): AsyncGenerator<TypingChange> {
   const user = requireUser(actor)
   let position = args.after ?? null
   do {
@@ -94,14 +112,22 @@ export interface ReceiptChange {
 }
 
 /** Receipts of a room that changed, the latest of each user, type and thread. Private ones only to their owner. Errors: M_FORBIDDEN. */
-export async function* watchReceipts(instance: Instance, actor: Actor, args: Watch & { roomId: string }, signal: AbortSignal): AsyncGenerator<ReceiptChange> {
+export async function* watchReceipts(
+  instance: Instance,
+  actor: Actor,
+  args: Watch & { roomId: string },
+  signal: AbortSignal,
+): AsyncGenerator<ReceiptChange> {
   const user = requireUser(actor)
   let position = args.after ?? instance.bus.published
   do {
     const { room, membership } = await requireReadable(instance, actor, args.roomId)
     if (membership?.membership !== 'join') return
     const until = instance.bus.published
-    const rows = await instance.storage.find('receipt', { where: { room: room.key, position: { gt: position, lte: until } }, orderBy: ['position'] })
+    const rows = await instance.storage.find('receipt', {
+      where: { room: room.key, position: { gt: position, lte: until } },
+      orderBy: ['position'],
+    })
     const receipts = rows.filter((row) => row.type !== 'm.read.private' || row.user === user)
     position = Math.max(position, until)
     if (receipts.length > 0) yield { position, receipts }

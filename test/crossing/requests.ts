@@ -12,7 +12,7 @@ export interface Choice {
 }
 
 /** What stands where no id does. */
-const plain: Readonly<Record<string, unknown>> = {
+export const plain: Readonly<Record<string, unknown>> = {
   'login.type': 'm.login.password',
   'LoginInput.type': 'm.login.password',
   receiptType: 'm.read',

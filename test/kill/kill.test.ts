@@ -39,7 +39,8 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
   const load = new Senders(scene.senders, scene.rooms, chance)
   const syncing = new SyncClient(scene.syncing)
   const histories = scene.rooms.map((roomId) => new RoomHistory(scene.reader, roomId))
-  const running = Promise.all([load.run(), syncing.run()])
+  const sending = load.run()
+  const syncingToEnd = syncing.run()
   const progress = () => {
     const before = load.answered.length
     return until('the server answers again', () => load.answered.length > before)
@@ -68,11 +69,12 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
     await checks
     await progress()
     load.stop()
+    await sending
     syncing.stop()
   }
   try {
     // Whoever fails ends the test at once, and not when the last kill is over.
-    await Promise.all([killing(), running, checks])
+    await Promise.all([killing(), sending, syncingToEnd])
     await load.repeat(500)
     await checkHistories(histories, load)
     await checkReaders(scene.rooms, histories, syncing, bridge)
@@ -116,7 +118,7 @@ async function checkReaders(
 
 /** Thousands of ids in an error help nobody. */
 function assertSame(actual: readonly string[], expected: readonly string[], what: string): void {
-  const missing = expected.filter((id) => !actual.includes(id))
+  const missing = expected.flatMap((id, n) => (actual.includes(id) ? [] : [`${n} of ${expected.length}`]))
   const foreign = actual.filter((id) => !expected.includes(id))
   const doubled = actual.filter((id, n) => actual.indexOf(id) !== n)
   assert.deepEqual({ missing, foreign, doubled }, { missing: [], foreign: [], doubled: [] }, what)

@@ -1,11 +1,11 @@
 /** Filters in sync. https://spec.matrix.org/v1.19/client-server-api/#filtering */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { sendReceipt } from '../../src/rooms/receipts.ts'
+import { setTag } from '../../src/rooms/room-account-data.ts'
+import type { JsonObject } from '../../src/rules/values.ts'
 import { setAccountData } from '../../src/users/account-data.ts'
 import { createFilter } from '../../src/users/filters.ts'
-import { setTag } from '../../src/rooms/room-account-data.ts'
-import { sendReceipt } from '../../src/rooms/receipts.ts'
-import type { JsonObject } from '../../src/rules/values.ts'
 import { sqlitePlace as place } from '../storage/engines.ts'
 import { bodies, ids, names, SyncRig } from './rig.ts'
 
@@ -64,7 +64,8 @@ test('types and not_types with wildcards; exclusion wins', async (t) => {
   const roomId = await rig.room(rig.alice)
   await rig.say(rig.alice, roomId, 'x')
   await rig.set(rig.alice, roomId, 'org.example.one', {})
-  const typesOf = async (filter: JsonObject) => names((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
+  const typesOf = async (filter: JsonObject) =>
+    names((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
   assert.deepEqual(await typesOf({ types: ['org.example.*', 'm.room.mess*'] }), ['m.room.message', 'org.example.one'])
   assert.deepEqual(await typesOf({ types: ['org.*', 'm.room.message'], not_types: ['org.example.*'] }), ['m.room.message'])
 })
@@ -76,7 +77,11 @@ for (const [name, nothing] of [
   test(`${name} means nothing, section by section`, async (t) => {
     await using rig = await SyncRig.start(await place(t))
     const roomId = await rig.room(rig.alice, {}, [rig.bob])
-    const all = { presence: nothing, account_data: nothing, room: { timeline: nothing, state: nothing, ephemeral: nothing, account_data: nothing } }
+    const all = {
+      presence: nothing,
+      account_data: nothing,
+      room: { timeline: nothing, state: nothing, ephemeral: nothing, account_data: nothing },
+    }
     const initial = await rig.sync(rig.alice, { filter: all })
     assert.deepEqual(initial.account_data?.events, [])
     const block = initial.rooms?.join?.[roomId]
@@ -85,7 +90,10 @@ for (const [name, nothing] of [
     await sendReceipt(rig.instance, rig.bob, { roomId, type: 'm.read', eventId })
     await setTag(rig.instance, rig.alice, { userId: rig.alice.userId, roomId, tag: 'm.favourite', content: {} })
     await setAccountData(rig.instance, rig.alice, { userId: rig.alice.userId, type: 'org.example', content: {} })
-    const next = await rig.sync(rig.alice, { since: initial.next_batch, filter: { ...all, room: { ...all.room, timeline: { ...nothing, limit: 1 } } } })
+    const next = await rig.sync(rig.alice, {
+      since: initial.next_batch,
+      filter: { ...all, room: { ...all.room, timeline: { ...nothing, limit: 1 } } },
+    })
     assert.deepEqual(next.account_data, undefined)
     assert.equal(next.rooms?.join?.[roomId]?.timeline.limited ?? false, false)
   })
@@ -119,7 +127,8 @@ test('where the filter drops events more are read until the limit is filled', as
   const wanted = await rig.say(rig.alice, roomId, 'wanted')
   const also = await rig.say(rig.alice, roomId, 'wanted too')
   for (let i = 0; i < 60; i++) await rig.set(rig.alice, roomId, 'org.example', { i })
-  const of = async (limit: number) => (await rig.sync(rig.alice, { filter: timeline({ types: ['m.room.message'], limit }) })).rooms?.join?.[roomId]?.timeline
+  const of = async (limit: number) =>
+    (await rig.sync(rig.alice, { filter: timeline({ types: ['m.room.message'], limit }) })).rooms?.join?.[roomId]?.timeline
   assert.deepEqual([ids((await of(2))?.events), (await of(2))?.limited], [[wanted, also], false])
   assert.deepEqual([ids((await of(1))?.events), (await of(1))?.limited], [[also], true])
 })
@@ -129,7 +138,8 @@ test('senders, not_senders and contains_url', async (t) => {
   const roomId = await rig.room(rig.alice, {}, [rig.bob])
   await rig.say(rig.alice, roomId, 'from alice')
   await rig.say(rig.bob, roomId, 'picture', { url: 'mxc://example.com/a' })
-  const of = async (filter: JsonObject) => bodies((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
+  const of = async (filter: JsonObject) =>
+    bodies((await rig.sync(rig.alice, { filter: timeline(filter) })).rooms?.join?.[roomId]?.timeline.events)
   assert.deepEqual(await of({ senders: [rig.bob.userId] }), ['picture'])
   assert.deepEqual(await of({ not_senders: [rig.bob.userId] }), ['from alice'])
   assert.deepEqual(await of({ contains_url: true }), ['picture'])
@@ -146,7 +156,8 @@ test('rooms and not_rooms, of the whole and of a section', async (t) => {
   assert.deepEqual(await rooms({ not_rooms: [one] }), [two])
   assert.deepEqual(await rooms({ rooms: [one, two], not_rooms: [two] }), [one])
   assert.deepEqual(await rooms({ rooms: [] }), [])
-  const { join } = (await rig.sync(rig.alice, { filter: { room: { timeline: { rooms: [one] }, state: { not_rooms: [one] } } } })).rooms ?? {}
+  const { join } =
+    (await rig.sync(rig.alice, { filter: { room: { timeline: { rooms: [one] }, state: { not_rooms: [one] } } } })).rooms ?? {}
   assert.ok(join?.[one]?.timeline.events.length)
   assert.deepEqual(join?.[two]?.timeline.events, [])
   assert.ok(join?.[two]?.state?.events.length)

@@ -9,7 +9,11 @@ import { type RoomBlock, SyncRig } from './rig.ts'
 const lazy = (limit = 10, more: object = {}) => ({ room: { state: { lazy_load_members: true, ...more }, timeline: { limit } } })
 
 /** A room with its name, the bridge's ghosts and alice. */
-async function portal(rig: SyncRig, count: number, name: string | null = 'A room'): Promise<{ roomId: string; ghosts: Actor[]; bot: Actor }> {
+async function portal(
+  rig: SyncRig,
+  count: number,
+  name: string | null = 'A room',
+): Promise<{ roomId: string; ghosts: Actor[]; bot: Actor }> {
   const bridge = await rig.bridge()
   const ghosts = Array.from({ length: count }, (_, i) => bridge.ghost(`g${i}`))
   const invite = [rig.alice, ...ghosts].map(({ userId }) => userId)
@@ -61,10 +65,16 @@ test('a gap brings every membership that changed in it', async (t) => {
   await rig.set(ghosts[2]!, roomId, 'm.room.member', { membership: 'join', displayname: 'New name' }, ghosts[2]!.userId)
   await rig.sayMany(ghosts[3]!, roomId, 5)
   const block = (await rig.sync(rig.alice, { since, filter: lazy(2) })).rooms?.join?.[roomId]
-  assert.deepEqual(members(block), [1, 2, 3].map((i) => ghosts[i]!.userId))
+  assert.deepEqual(
+    members(block),
+    [1, 2, 3].map((i) => ghosts[i]!.userId),
+  )
   const after = (await rig.sync(rig.alice, { since, filter: lazy(2), stateAfter: 'state_after' })).rooms?.join?.[roomId]
   const changed = after?.state_after?.events.filter(({ type }) => type === 'm.room.member').map((event) => event.state_key)
-  assert.deepEqual(changed?.toSorted(), [1, 2, 3].map((i) => ghosts[i]!.userId))
+  assert.deepEqual(
+    changed?.toSorted(),
+    [1, 2, 3].map((i) => ghosts[i]!.userId),
+  )
 })
 
 test('/messages brings the members that its page needs', async (t) => {
@@ -102,5 +112,9 @@ test('heroes come again when the room loses its name, and of those who left when
   assert.deepEqual(second.rooms?.join?.[roomId]?.summary?.['m.heroes'], [rig.bob.userId])
   await leaveRoom(rig.instance, rig.bob, { roomId })
   const third = await rig.sync(rig.alice, { since: second.next_batch })
-  assert.deepEqual(third.rooms?.join?.[roomId]?.summary, { 'm.joined_member_count': 1, 'm.invited_member_count': 0, 'm.heroes': [rig.bob.userId] })
+  assert.deepEqual(third.rooms?.join?.[roomId]?.summary, {
+    'm.joined_member_count': 1,
+    'm.invited_member_count': 0,
+    'm.heroes': [rig.bob.userId],
+  })
 })

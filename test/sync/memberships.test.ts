@@ -132,7 +132,8 @@ test('a knock shows stripped state, and its withdrawal the room as left', async 
   await knockRoom(rig.instance, rig.bob, { roomIdOrAlias: roomId })
   const told = await rig.sync(rig.bob, { since })
   const events = told.rooms?.knock?.[roomId]?.knock_state.events
-  for (const name of ['m.room.create', 'm.room.name', 'm.room.join_rules', `m.room.member ${rig.bob.userId}`]) assert.ok(names(events).includes(name))
+  for (const name of ['m.room.create', 'm.room.name', 'm.room.join_rules', `m.room.member ${rig.bob.userId}`])
+    assert.ok(names(events).includes(name))
   await leaveRoom(rig.instance, rig.bob, { roomId })
   assert.deepEqual(Object.keys((await rig.sync(rig.bob, { since: told.next_batch })).rooms ?? {}), ['leave'])
 })
@@ -162,6 +163,10 @@ test('who ignores somebody sees no invitations and no messages of theirs, from t
 test('who wants no invitations gets none', async (t) => {
   await using rig = await SyncRig.start(await sqlitePlace(t))
   await inviteUser(rig.instance, rig.alice, { roomId: await rig.room(rig.alice), userId: rig.bob.userId })
-  await setAccountData(rig.instance, rig.bob, { userId: rig.bob.userId, type: 'm.invite_permission_config', content: { default_action: 'block' } })
+  await setAccountData(rig.instance, rig.bob, {
+    userId: rig.bob.userId,
+    type: 'm.invite_permission_config',
+    content: { default_action: 'block' },
+  })
   assert.deepEqual((await rig.sync(rig.bob)).rooms?.invite, {})
 })

@@ -1,10 +1,10 @@
 /** The pitfalls that Matrix clients trip over, each by its name; those of end-to-end encryption come with it. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { setAccountData } from '../../src/users/account-data.ts'
-import { setRoomAccountData } from '../../src/rooms/room-account-data.ts'
 import { inviteUser, joinRoom, kickUser, leaveRoom } from '../../src/rooms/membership.ts'
+import { setRoomAccountData } from '../../src/rooms/room-account-data.ts'
 import { setTyping } from '../../src/rooms/typing.ts'
+import { setAccountData } from '../../src/users/account-data.ts'
 import { onBothEngines } from '../storage/engines.ts'
 import { bodies, type Event, ids, lazy, names, SyncRig } from './rig.ts'
 
@@ -77,7 +77,8 @@ await onBothEngines('pitfalls of sync', (place) => {
     const roomId = await rig.room(rig.alice)
     const since = await rig.now(rig.alice)
     const sent = await rig.sayMany(rig.alice, roomId, 6)
-    const of = async (limit: number) => (await rig.sync(rig.alice, { since, filter: { room: { timeline: { limit } } } })).rooms?.join?.[roomId]
+    const of = async (limit: number) =>
+      (await rig.sync(rig.alice, { since, filter: { room: { timeline: { limit } } } })).rooms?.join?.[roomId]
     const fits = await of(6)
     assert.equal(fits?.timeline.limited, false)
     assert.deepEqual(ids(fits?.timeline.events), sent)
@@ -99,7 +100,13 @@ await onBothEngines('pitfalls of sync', (place) => {
     assert.equal(answer.rooms?.invite, undefined)
     assert.equal(block?.timeline.limited, true)
     const state = new Set([...names(block?.state?.events), ...names(block?.timeline.events)])
-    for (const wanted of ['m.room.create', 'm.room.name', 'm.room.power_levels', 'm.room.join_rules', `m.room.member ${rig.alice.userId}`]) {
+    for (const wanted of [
+      'm.room.create',
+      'm.room.name',
+      'm.room.power_levels',
+      'm.room.join_rules',
+      `m.room.member ${rig.alice.userId}`,
+    ]) {
       assert.ok(state.has(wanted), wanted)
     }
     assert.ok(names(block?.timeline.events).includes(`m.room.member ${rig.bob.userId}`))
@@ -199,7 +206,13 @@ await onBothEngines('pitfalls of sync', (place) => {
     await rig.redact(rig.alice, open, await rig.say(rig.alice, open, 'gone'))
     await inviteUser(rig.instance, rig.alice, { roomId: await rig.room(rig.alice), userId: rig.bob.userId })
     await leaveRoom(rig.instance, rig.bob, { roomId: open })
-    for (const request of [{}, { since: 's0' }, { filter: lazy }, { fullState: true, since: 's0' }, { stateAfter: 'state_after' as const }]) {
+    for (const request of [
+      {},
+      { since: 's0' },
+      { filter: lazy },
+      { fullState: true, since: 's0' },
+      { stateAfter: 'state_after' as const },
+    ]) {
       const text = await rig.syncText(rig.bob, request)
       assert.ok(!/[:[,]null[,}\]]/.test(text), text)
       assert.ok(text.includes(`"largest":${Number.MAX_SAFE_INTEGER},"smallest":${Number.MIN_SAFE_INTEGER}`))

@@ -1,10 +1,10 @@
 /** What is somebody's own, or passes: unread counts, receipts, typing, account data; and what `unsigned` says. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setPushRuleEnabled } from '../../src/rooms/push-rule-change.ts'
 import { sendReceipt } from '../../src/rooms/receipts.ts'
 import { removeTag, setRoomAccountData, setTag } from '../../src/rooms/room-account-data.ts'
 import { setTyping } from '../../src/rooms/typing.ts'
-import { setPushRuleEnabled } from '../../src/rooms/push-rule-change.ts'
 import { setAccountData } from '../../src/users/account-data.ts'
 import { sqlitePlace as place } from '../storage/engines.ts'
 import { type RoomBlock, SyncRig } from './rig.ts'
@@ -145,7 +145,10 @@ test('account data: all at first with push rules, then what changed; tags also w
   await setPushRuleEnabled(rig.instance, rig.alice, { kind: 'override', ruleId: '.m.rule.master', enabled: true } as never)
   const next = await rig.sync(rig.alice, { since: initial.next_batch })
   assert.deepEqual(next.rooms?.join?.[roomId]?.account_data?.events, [{ type: 'm.tag', content: { tags: {} } }])
-  assert.deepEqual(next.account_data?.events.map(({ type }) => type), ['m.push_rules'])
+  assert.deepEqual(
+    next.account_data?.events.map(({ type }) => type),
+    ['m.push_rules'],
+  )
   const whole = await rig.sync(rig.alice, { since: next.next_batch, fullState: true })
   assert.deepEqual(whole.account_data?.events.map(({ type }) => type).toSorted(), ['m.direct', 'm.push_rules'])
 })
@@ -167,7 +170,8 @@ test('unsigned: age, the own transaction id on the own device, membership, what 
   await rig.say(rig.alice, roomId, 'x')
   await rig.set(rig.alice, roomId, 'm.room.name', { name: 'two' })
   rig.clock.move(1_000)
-  const of = async (actor: typeof rig.alice) => (await rig.sync(actor, { since })).rooms?.join?.[roomId]?.timeline.events.map((event) => event.unsigned)
+  const of = async (actor: typeof rig.alice) =>
+    (await rig.sync(actor, { since })).rooms?.join?.[roomId]?.timeline.events.map((event) => event.unsigned)
   const [said, named] = (await of(rig.alice)) ?? []
   assert.equal(said?.['age'], 1_000)
   assert.equal(said?.['membership'], 'join')
@@ -190,7 +194,8 @@ test('edits and threads are bundled where a timeline begins anew, and only there
   })
   const find = (block: RoomBlock | undefined, id: string) => block?.timeline.events.find((event) => event.event_id === id)
   const initial = find((await rig.sync(rig.alice)).rooms?.join?.[roomId], original)
-  assert.equal((initial?.unsigned?.['m.relations'] as { 'm.replace': { event_id: string } })['m.replace'].event_id, edit)
+  const relations = initial?.unsigned?.['m.relations'] as { 'm.replace': { event_id: string } } | undefined
+  assert.equal(relations?.['m.replace'].event_id, edit)
   assert.equal(initial?.content['body'], 'first')
   const live = (await rig.sync(rig.alice, { since })).rooms?.join?.[roomId]
   assert.equal(find(live, edit)?.unsigned?.['m.relations'], undefined)

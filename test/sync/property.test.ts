@@ -21,8 +21,23 @@ const n = fc.nat({ max: 5 })
 const steps = fc.array<Step>(
   fc.oneof(
     { weight: 10, arbitrary: fc.record({ kind: fc.constant('say' as const), who, n }) },
-    { weight: 4, arbitrary: fc.record({ kind: fc.constant('state' as const), who, n, type: fc.constantFrom('m.room.name', 'm.room.topic', 'org.example') }) },
-    { weight: 6, arbitrary: fc.record({ kind: fc.constantFrom('redact' as const, 'rename' as const, 'leave' as const, 'join' as const, 'kick' as const), who, n }) },
+    {
+      weight: 4,
+      arbitrary: fc.record({
+        kind: fc.constant('state' as const),
+        who,
+        n,
+        type: fc.constantFrom('m.room.name', 'm.room.topic', 'org.example'),
+      }),
+    },
+    {
+      weight: 6,
+      arbitrary: fc.record({
+        kind: fc.constantFrom('redact' as const, 'rename' as const, 'leave' as const, 'join' as const, 'kick' as const),
+        who,
+        n,
+      }),
+    },
     { weight: 8, arbitrary: fc.record({ kind: fc.constant('sync' as const), client: fc.nat({ max: 5 }), limit: fc.nat({ max: 6 }) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) },
   ),
@@ -49,7 +64,9 @@ class Client {
 
   async sync(limit: number): Promise<void> {
     const { lazy, stateAfter, types } = this.options
-    const filter = { room: { rooms: [this.roomId], state: { lazy_load_members: lazy === true }, timeline: { limit, ...(types && { types }) } } }
+    const filter = {
+      room: { rooms: [this.roomId], state: { lazy_load_members: lazy === true }, timeline: { limit, ...(types && { types }) } },
+    }
     const answer = await this.rig.sync(this.actor, { since: this.since ?? null, filter, stateAfter: stateAfter ?? null })
     const block = answer.rooms?.join?.[this.roomId] ?? answer.rooms?.leave?.[this.roomId]
     if (block) {
@@ -111,13 +128,20 @@ async function run(rig: SyncRig, actors: readonly Actor[], script: readonly Step
 }
 
 /** What the room refuses does not happen. */
-async function act(rig: SyncRig, actors: readonly Actor[], roomId: string, step: Exclude<Step, { kind: 'sync' | 'restart' }>, said: string[]): Promise<void> {
+async function act(
+  rig: SyncRig,
+  actors: readonly Actor[],
+  roomId: string,
+  step: Exclude<Step, { kind: 'sync' | 'restart' }>,
+  said: string[],
+): Promise<void> {
   const actor = actors[step.who]!
   const { instance } = rig
   const body = `${step.kind} ${step.n}`
   try {
     if (step.kind === 'say') said.push(await rig.say(actor, roomId, body))
-    else if (step.kind === 'state') await rig.set(step.n < 4 ? actors[0]! : actor, roomId, step.type, { value: step.n, name: body, topic: body })
+    else if (step.kind === 'state')
+      await rig.set(step.n < 4 ? actors[0]! : actor, roomId, step.type, { value: step.n, name: body, topic: body })
     else if (step.kind === 'redact' && said.length > 0) await rig.redact(actors[0]!, roomId, said[step.n % said.length]!)
     else if (step.kind === 'rename') await rig.set(actor, roomId, 'm.room.member', { membership: 'join', displayname: body }, actor.userId)
     else if (step.kind === 'leave' && step.who > 0) await leaveRoom(instance, actor, { roomId })

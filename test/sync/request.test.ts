@@ -1,7 +1,7 @@
 /** GET /sync as it comes over HTTP. */
 import assert from 'node:assert/strict'
-import { setTimeout as sleep } from 'node:timers/promises'
 import { after, before, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { createRoom } from '../../src/rooms/create.ts'
 import { sendMessage } from '../../src/rooms/send.ts'
 import type { Instance } from '../../src/stream/instance.ts'
@@ -19,7 +19,8 @@ before(async () => {
 })
 after(() => server[Symbol.asyncDispose]())
 
-const say = (txnId: string) => sendMessage(instance, owner, { roomId, type: 'm.room.message', txnId, content: { msgtype: 'm.text', body: txnId } })
+const say = (txnId: string) =>
+  sendMessage(instance, owner, { roomId, type: 'm.room.message', txnId, content: { msgtype: 'm.text', body: txnId } })
 
 test('an answer is JSON that no browser keeps', async () => {
   const reply = await server.owner.get('/sync')
@@ -35,7 +36,8 @@ test('without a token, or with a wrong one: 401', async () => {
 })
 
 test('set_presence: the three words; anything else is M_INVALID_PARAM', async () => {
-  for (const presence of ['online', 'offline', 'unavailable']) assert.equal((await server.owner.get(`/sync?set_presence=${presence}`)).status, 200)
+  for (const presence of ['online', 'offline', 'unavailable'])
+    assert.equal((await server.owner.get(`/sync?set_presence=${presence}`)).status, 200)
   const reply = await server.owner.get('/sync?set_presence=away')
   assert.deepEqual([reply.status, reply.body.errcode], [400, 'M_INVALID_PARAM'])
 })

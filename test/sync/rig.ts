@@ -42,7 +42,11 @@ export interface RoomBlock {
   readonly 'org.matrix.msc4222.state_after'?: Events
   readonly account_data?: Events
   readonly ephemeral?: Events
-  readonly summary?: { readonly 'm.heroes'?: readonly string[]; readonly 'm.joined_member_count'?: number; readonly 'm.invited_member_count'?: number }
+  readonly summary?: {
+    readonly 'm.heroes'?: readonly string[]
+    readonly 'm.joined_member_count'?: number
+    readonly 'm.invited_member_count'?: number
+  }
   readonly unread_notifications?: { readonly notification_count: number; readonly highlight_count: number }
   readonly unread_thread_notifications?: Readonly<Record<string, { readonly notification_count: number; readonly highlight_count: number }>>
 }
@@ -89,7 +93,12 @@ export class SyncRig {
   static async start(place: Place): Promise<SyncRig> {
     const clock = new Clock()
     const host = await makeHost(place, clock)
-    const instance = await host.create({ name: 'default', owner: '@alice:example.com', userDomain: 'example.com', bridgeDomain: 'beeper.local' })
+    const instance = await host.create({
+      name: 'default',
+      owner: '@alice:example.com',
+      userDomain: 'example.com',
+      bridgeDomain: 'beeper.local',
+    })
     const people = [await makePerson(instance, 'alice'), await makePerson(instance, 'bob')] as const
     return new SyncRig(place, host, instance, clock, people)
   }

@@ -56,7 +56,8 @@ await onBothEngines('timelines of sync', (place) => {
       const initial = await rig.sync(rig.alice, { stateAfter, filter: limit(2) })
       const whole = initial.rooms?.join?.[roomId]
       assert.equal(whole?.state, undefined)
-      for (const type of ['m.room.create', 'm.room.name', 'm.room.topic'].slice(0, 2)) assert.ok(names(whole?.[stateAfter]?.events).includes(type))
+      for (const type of ['m.room.create', 'm.room.name', 'm.room.topic'].slice(0, 2))
+        assert.ok(names(whole?.[stateAfter]?.events).includes(type))
       await rig.say(rig.alice, roomId, 'x')
       const quiet = (await rig.sync(rig.alice, { since: initial.next_batch, stateAfter })).rooms?.join?.[roomId]
       assert.deepEqual([quiet?.[stateAfter], quiet?.state], [{ events: [] }, undefined])
@@ -108,7 +109,8 @@ await onBothEngines('timelines of sync', (place) => {
     const redaction = await rig.redact(rig.alice, roomId, secret)
     const events = (await rig.sync(rig.alice, { since })).rooms?.join?.[roomId]?.timeline.events
     assert.deepEqual(events?.[0]?.content, {})
-    assert.equal((events?.[0]?.unsigned?.['redacted_because'] as { event_id: string }).event_id, redaction)
+    const because = events?.[0]?.unsigned?.['redacted_because'] as { event_id: string } | undefined
+    assert.equal(because?.event_id, redaction)
     // Named at the top level and in the content, for clients of either age.
     assert.equal(events?.[1]?.redacts, secret)
     assert.equal(events?.[1]?.content['redacts'], secret)
@@ -133,8 +135,25 @@ await onBothEngines('timelines of sync', (place) => {
     await command(rig.instance, (decision) => {
       const room = decision.find('room', { roomId })!
       for (const order of [-2, -1]) {
-        const json = JSON.stringify({ type: 'm.room.message', sender: rig.alice.userId, content: { msgtype: 'm.text', body: `old ${order}` }, origin_server_ts: 1, event_id: `$old${order}` })
-        const row = { eventId: `$old${order}`, type: 'm.room.message', stateKey: null, sender: rig.alice.user!, ts: 1, replaces: null, redactedBy: null, device: null, txnId: null, json }
+        const json = JSON.stringify({
+          type: 'm.room.message',
+          sender: rig.alice.userId,
+          content: { msgtype: 'm.text', body: `old ${order}` },
+          origin_server_ts: 1,
+          event_id: `$old${order}`,
+        })
+        const row = {
+          eventId: `$old${order}`,
+          type: 'm.room.message',
+          stateKey: null,
+          sender: rig.alice.user!,
+          ts: 1,
+          replaces: null,
+          redactedBy: null,
+          device: null,
+          txnId: null,
+          json,
+        }
         decision.put('event', { instance: rig.instance.key, room: room.key, order, ...row })
       }
       decision.put('room', { ...room, lowest: -2 })
@@ -154,7 +173,8 @@ await onBothEngines('timelines of sync', (place) => {
     const answer = await rig.sync(rig.alice, { since, fullState: true, timeoutMs: 30_000 })
     const block = answer.rooms?.join?.[roomId]
     assert.deepEqual(block?.timeline, { events: [], limited: false, prev_batch: since })
-    for (const name of ['m.room.create', 'm.room.name', `m.room.member ${rig.bob.userId}`]) assert.ok(names(block?.state?.events).includes(name))
+    for (const name of ['m.room.create', 'm.room.name', `m.room.member ${rig.bob.userId}`])
+      assert.ok(names(block?.state?.events).includes(name))
     const later = await rig.say(rig.alice, roomId, 'later')
     const next = (await rig.sync(rig.alice, { since, fullState: true })).rooms?.join?.[roomId]
     assert.deepEqual(ids(next?.timeline.events), [later])

@@ -66,6 +66,7 @@ builder.queryFields((t) => ({
   }),
   profileField: t.field({
     type: 'JSON',
+    nullable: true,
     description: `One field of a profile. ${reading} Errors: M_MISSING_TOKEN, M_NOT_FOUND where it is not set; \`displayname\` and \`avatar_url\` are null then.`,
     args: { userId: t.arg.id({ required: true }), key: t.arg.string({ required: true, description: 'for example `displayname`' }) },
     extensions: { puppet: true },

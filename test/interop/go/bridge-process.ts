@@ -24,7 +24,10 @@ export async function buildBridges(): Promise<string | null> {
     )
     if (missing) return `${tool} is not installed`
   }
-  const build = spawn('go', ['build', '-v', '-mod=readonly', '-tags', 'goolm', '-o', 'bin/', ...packages], { cwd: here, stdio: ['ignore', 'inherit', 'inherit'] })
+  const build = spawn('go', ['build', '-v', '-mod=readonly', '-tags', 'goolm', '-o', 'bin/', ...packages], {
+    cwd: here,
+    stdio: ['ignore', 'inherit', 'inherit'],
+  })
   const code = await new Promise((resolve) => build.once('exit', resolve))
   if (code !== 0) throw new Error(`go build ended with ${code}`)
   return null
@@ -85,7 +88,7 @@ export class BridgeProcess {
     this.child = child
     const deadline = performance.now() + 30_000
     while (!(await fetch(`${this.config.appservice.address}/_matrix/mau/ready`).catch(() => null))?.ok) {
-      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${this.type} did not start:\n${this.lastWords()}`)
+      if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${this.type} did not start:\n${this.complaints()}`)
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
   }
@@ -98,8 +101,8 @@ export class BridgeProcess {
     await gone
   }
 
-  /** What it complained about, for the message of a failed test. */
-  lastWords(): string {
+  /** Its log's last warnings and errors. */
+  complaints(): string {
     return readFileSync(join(this.folder, 'log.jsonl'), 'utf8')
       .split('\n')
       .filter((line) => /"level":"(error|fatal|panic|warn)"|^[^{]/.test(line))

@@ -15,6 +15,7 @@ export interface EchoRecord {
   readonly event_id: string
   readonly target_event_id: string
   readonly refused: boolean
+  readonly deleted: boolean
 }
 
 export interface EchoPortal {
@@ -31,7 +32,16 @@ export class EchoNetwork {
   }
 
   /** Somebody there does something; the homeserver has it when this answers. */
-  async act(deed: { kind: string; portal?: number; ghost?: number; text?: string; target?: string; emoji?: string; ms?: number; count?: number }): Promise<EchoRecord[]> {
+  async act(deed: {
+    kind: string
+    portal?: number
+    ghost?: number
+    text?: string
+    target?: string
+    emoji?: string
+    ms?: number
+    count?: number
+  }): Promise<EchoRecord[]> {
     return (await ask(`${this.address}/remote`, 'POST', deed)).sent
   }
 

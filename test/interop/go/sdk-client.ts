@@ -1,8 +1,17 @@
 /** A person at matrix-js-sdk, and what the person sees. */
-import { ClientEvent, createClient, EventTimeline, type MatrixClient, type Room } from 'matrix-js-sdk'
+import { ClientEvent, createClient, EventTimeline, type MatrixClient, type MatrixEvent, type Room } from 'matrix-js-sdk'
+import { logger } from 'matrix-js-sdk/lib/logger.js'
 
-/** The SDK tells every request. */
+/** The SDK tells every request to the logger that a client was given, and the rest to its own. */
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
+Object.assign(logger, { methodFactory: () => () => {} })
+
+// The SDK lets the time limits of its requests run on after the answer, which would keep the process for 85 seconds after the last sync.
+const { setTimeout } = globalThis
+globalThis.setTimeout = Object.assign((...given: Parameters<typeof setTimeout>) => {
+  const timer = setTimeout(...given)
+  return (given[1] ?? 0) >= 15_000 ? timer.unref() : timer
+}, setTimeout)
 
 /** Logged in by password, first sync done. */
 export async function openClient(baseUrl: string, account: { userId: string; password: string }): Promise<MatrixClient> {
@@ -49,7 +58,7 @@ export function texts(room: Room, sender?: string): string[] {
     .map((event) => event.getContent()['body'] as string)
 }
 
-export function messages(room: Room) {
+export function messages(room: Room): MatrixEvent[] {
   const events = room.getLiveTimeline().getEvents()
   return events.filter((event) => event.getType() === 'm.room.message' && !event.isRedacted() && !event.isRelation('m.replace'))
 }

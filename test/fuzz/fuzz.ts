@@ -1,0 +1,236 @@
+/** A server with two homeservers that takes generated requests, and what must hold of it whatever they were. */
+import { setFlagsFromString } from 'node:v8'
+import { runInNewContext } from 'node:vm'
+import fc from 'fast-check'
+import { pino } from 'pino'
+import { allEndpoints } from '../../shim/table.ts'
+import { schema } from '../../src/graphql/schema.ts'
+import { rootFields } from '../crossing/documents.ts'
+import { digestOf, furnish, type Home, sessionOf } from '../crossing/home.ts'
+import { Client, startServer, type TestServer } from '../rig/server.ts'
+import type { ActorName, Case } from './cases.ts'
+import { restCases } from './cases.ts'
+import { graphqlCases } from './graphql-cases.ts'
+import { isRefused, type Reply, Requests, wrongIn } from './requests.ts'
+
+export interface Find {
+  readonly case: Case
+  readonly what: string
+  /** what the server logged */
+  readonly log: string
+}
+
+export interface Operation {
+  readonly name: string
+  readonly cases: fc.Arbitrary<Case>
+}
+
+const inFlight = 32
+
+export class Fuzz implements AsyncDisposable {
+  readonly server: TestServer
+  readonly requests: Requests
+  private home: Home
+  private readonly neighbour: Home
+  private readonly neighbourRows: string
+  private readonly logged: string[]
+  private readonly tokens = new Map<ActorName, string>()
+  private startBytes = 0
+  sent = 0
+
+  private constructor(server: TestServer, home: Home, neighbour: Home, neighbourRows: string, logged: string[]) {
+    this.server = server
+    this.home = home
+    this.neighbour = neighbour
+    this.neighbourRows = neighbourRows
+    this.logged = logged
+    this.requests = new Requests(() => server.url)
+  }
+
+  static async open(): Promise<Fuzz> {
+    const logged: string[] = []
+    const log = pino({ level: 'error' }, { write: (line: string) => void logged.push(line) })
+    const server = await startServer({ ports: { log } })
+    await server.administrator.graphql('mutation { createInstance(name: "neighbour", owner: "bob") { ownerId } }')
+    const home = await furnish(server, 'default')
+    const neighbour = await furnish(server, 'neighbour')
+    const fuzz = new Fuzz(server, home, neighbour, await digestOf(neighbour.instance), logged)
+    await fuzz.renew()
+    return fuzz
+  }
+
+  /** Every operation of both faces; the arbitraries name ids of the home. */
+  operations(): Operation[] {
+    const endpoints = allEndpoints.filter(({ kind }) => kind !== 'upgrade')
+    return [
+      ...endpoints.map((endpoint) => ({ name: endpoint.name, cases: restCases(endpoint, this.home) })),
+      ...rootFields(schema).map((field) => ({ name: `${field.operation} ${field.name}`, cases: graphqlCases(field, this.home) })),
+    ]
+  }
+
+  /** Sends them, many at a time. */
+  async run(cases: readonly Case[]): Promise<{ finds: Find[]; refused: Case[] }> {
+    const finds: Find[] = []
+    const refused: Case[] = []
+    const queue = cases.values()
+    await Promise.all(
+      Array.from({ length: inFlight }, async () => {
+        for (const each of queue) {
+          const logged = this.logged.length
+          const reply = await this.send(each)
+          const what = wrongIn(each, reply)
+          if (what) finds.push({ case: this.named(each), what, log: this.logged.slice(logged).join('') })
+          if (!what && refusedWhole(each, reply)) refused.push(each)
+        }
+      }),
+    )
+    if (finds.length === 0 && this.logged.length > 0) finds.push({ case: this.named(cases[0]!), what: 'an error was logged', log: this.logged.join('') })
+    this.logged.length = 0
+    return { finds, refused }
+  }
+
+  /** Sent again together, what was refused writes no row. What is taken this time is left out. */
+  async refusedWrite(refused: readonly Case[]): Promise<Case[]> {
+    let left = refused
+    for (let tries = 0; tries < 4; tries++) {
+      await this.settle()
+      const before = this.rows()
+      const again = await this.run(left)
+      await this.settle()
+      if (this.rows() === before) return []
+      if (again.refused.length === left.length) break
+      left = again.refused
+    }
+    const guilty: Case[] = []
+    for (const each of left) {
+      const before = this.rows()
+      const reply = await this.send(each)
+      await this.settle()
+      if (refusedWhole(each, reply) && this.rows() !== before) guilty.push(this.named(each))
+    }
+    return guilty
+  }
+
+  async send(given: Case): Promise<Reply | null> {
+    this.sent++
+    const token = this.tokens.get(given.actor)
+    const as = given.actor === 'ghost' ? this.home.ghost : given.actor === 'puppet' ? this.home.owner.userId : null
+    const path = as ? `${given.path}${given.path.includes('?') ? '&' : '?'}user_id=${encodeURIComponent(as)}` : given.path
+    return this.requests.send(given, path, { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...given.headers })
+  }
+
+  /** Sessions, the bridge and the portal may be gone: what is missing is made again, under the ids that the cases name where that can be. */
+  async renew(): Promise<void> {
+    const { server, home } = this
+    const { instance } = home
+    const works = async (token: string | undefined) => token !== undefined && (await server.client(token).get('/account/whoami')).status === 200
+    for (const [actor, userId] of [
+      ['owner', home.owner.userId],
+      ['person', home.person.userId],
+      ['administrator', server.administrator.userId],
+    ] as const) {
+      if (!(await works(this.tokens.get(actor)))) this.tokens.set(actor, (await sessionOf(server, instance, userId)).accessToken)
+    }
+    const owner = new Client(() => server.url, this.tokens.get('owner')!, home.owner.userId)
+    if (!(await works(this.tokens.get('bot')))) {
+      const { data } = await owner.graphql('mutation { registerBridge(id: "whatsapp") { registration } }')
+      for (const actor of ['bot', 'ghost', 'puppet'] as const) this.tokens.set(actor, data.registerBridge.registration.as_token)
+    }
+    const room = encodeURIComponent(home.ids.room[0]!)
+    const bot = server.client(this.tokens.get('bot')!)
+    for (const userId of [home.ghost, home.owner.userId]) {
+      await bot.post(`/rooms/${room}/unban`, { user_id: userId })
+      await bot.post(`/rooms/${room}/invite`, { user_id: userId })
+      await bot.post(`/rooms/${room}/join?user_id=${encodeURIComponent(userId)}`)
+    }
+    this.logged.length = 0
+  }
+
+  /** What holds at the end. */
+  async check(): Promise<string[]> {
+    const wrong: string[] = []
+    if ((await digestOf(this.neighbour.instance)) !== this.neighbourRows) wrong.push('rows of the other homeserver changed')
+    const ready = await this.server.request('GET', '/ready')
+    if (ready.status !== 200) wrong.push(`not ready: ${ready.status}`)
+    await this.renew()
+    const sync = await this.server.client(this.tokens.get('owner')!).get('/sync?filter={"room":{"timeline":{"limit":1}}}')
+    if (sync.status !== 200) wrong.push(`the owner cannot sync: ${sync.status} ${JSON.stringify(sync.body)}`)
+    const other = await this.neighbour.owner.get('/sync')
+    if (other.status !== 200) wrong.push(`the other owner cannot sync: ${other.status}`)
+    return wrong
+  }
+
+  measureStart(): void {
+    this.startBytes = usedBytes()
+  }
+
+  /** Bytes of heap kept since measureStart. */
+  grownBytes(): number {
+    return usedBytes() - this.startBytes
+  }
+
+  /** With names in the place of this run's ids, so that it means the same in another run. */
+  named(given: Case): Case {
+    let text = JSON.stringify(given)
+    for (const [name, id] of namesOf(this.home)) {
+      text = text.replaceAll(JSON.stringify(id).slice(1, -1), `<${name}>`).replaceAll(encodeURIComponent(id), `<${name}|encoded>`)
+    }
+    return JSON.parse(text) as Case
+  }
+
+  /** The other way round. */
+  unnamed(given: Case): Case {
+    let text = JSON.stringify(given)
+    for (const [name, id] of namesOf(this.home)) {
+      text = text.replaceAll(`<${name}>`, JSON.stringify(id).slice(1, -1)).replaceAll(`<${name}|encoded>`, encodeURIComponent(id))
+    }
+    return JSON.parse(text) as Case
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.requests[Symbol.dispose]()
+    await this.server[Symbol.asyncDispose]()
+  }
+
+  /** Rows written and positions taken so far. */
+  private rows(): string {
+    const { instance } = this.home
+    return `${instance.shard.stats().rows} rows`
+  }
+
+  private async settle(): Promise<void> {
+    const { instance } = this.home
+    await instance.shard.flushed(instance.key)
+  }
+}
+
+/** Nothing of it was done: one refusal, or GraphQL without data. */
+function refusedWhole(given: Case, reply: Reply | null): boolean {
+  if (reply === null || reply.cut) return false
+  if (!given.path.includes('/graphql') || reply.status >= 400) return isRefused(reply)
+  // One field refused among several that were not.
+  if (given.body?.includes('a1: ')) return false
+  return reply.text.startsWith('{"errors"') || reply.text.startsWith('{"data":null')
+}
+
+function namesOf({ ids }: Home): (readonly [string, string])[] {
+  const kinds = ['room', 'event', 'device', 'filter', 'media', 'cursor'] as const
+  return kinds.flatMap((kind) => ids[kind].map((id, n) => [`${kind}.${n}`, String(id)] as const).filter(([, id]) => id.length > 5))
+}
+
+setFlagsFromString('--expose-gc')
+const collect = runInNewContext('gc') as () => void
+
+function usedBytes(): number {
+  collect()
+  return process.memoryUsage().heapUsed
+}
+
+export function sample(cases: fc.Arbitrary<Case>, count: number, seed: number): Case[] {
+  return fc.sample(cases, { numRuns: count, seed })
+}
+
+export function printed({ case: given, what, log }: Find): string {
+  const stack = log ? `\n${[...log.matchAll(/"stack":"((?:[^"\\]|\\.)*)"/g)].map((match) => JSON.parse(`"${match[1]}"`)).join('\n')}` : ''
+  return `${given.operation}: ${what}\n${JSON.stringify(given).slice(0, 3_000)}${stack}`
+}
