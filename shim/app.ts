@@ -1,8 +1,9 @@
 /** The HTTP server: one Fastify for both faces, with the shim's endpoints on it. src/server.ts adds GraphQL and starts it. */
-import type { IncomingMessage, ServerOptions } from 'node:http'
+import { type IncomingMessage, type ServerOptions, STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
 import Fastify, { type FastifyInstance, type FastifyReply, type FastifyRequest } from 'fastify'
 import type { GraphQLSchema } from 'graphql'
-import { invalidParam, unavailable } from '../src/errors.ts'
+import { invalidParam, MatrixError, unavailable } from '../src/errors.ts'
 import type { Context, Host, Instance } from '../src/graphql/context.ts'
 import type { Engine } from '../src/graphql/execute.ts'
 import { Admission, RateLimits } from './admission.ts'
@@ -65,6 +66,7 @@ export function createApp(options: AppOptions): App {
       return url
     },
     frameworkErrors: (error, request, reply) => fail(error, request, reply),
+    clientErrorHandler: refuseBytes,
   })
   const runtime: Runtime = {
     host,
@@ -142,6 +144,22 @@ export function createApp(options: AppOptions): App {
     setImmediate(warmNext)
   })
   return { fastify, runtime, upgrades, door: doorOf(runtime) }
+}
+
+/** What Node could not read as HTTP has no request to answer: bytes go to the socket. */
+function refuseBytes(error: Error & { readonly code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const refusal =
+    error.code === 'HPE_HEADER_OVERFLOW'
+      ? new MatrixError('M_TOO_LARGE', 'The headers are too large', {}, 431)
+      : error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+        ? new MatrixError('M_UNKNOWN', 'The request did not come to its end', {}, 408)
+        : new MatrixError('M_UNRECOGNIZED', 'This is not HTTP', {}, 400)
+  const { status, body } = failureOf(refusal)
+  const text = JSON.stringify(body)
+  const headers = { ...corsHeaders, 'content-type': 'application/json', 'content-length': Buffer.byteLength(text), connection: 'close' }
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  socket.end(`HTTP/1.1 ${status} ${STATUS_CODES[status]}\r\n${lines.join('\r\n')}\r\n\r\n${text}`)
 }
 
 /** Requests that take longer than this to end are cut off when the server stops. */

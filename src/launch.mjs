@@ -2,6 +2,8 @@
 // Any Node understands this file. It runs a TypeScript file (src/main.ts when none is named) under the first Node ≥ 22 it finds: the one
 // running, in this process where it reads TypeScript by itself, or the binary of an optional package, which musl systems cannot run.
 import { spawn, spawnSync } from 'node:child_process'
+import module from 'node:module'
+import { tmpdir } from 'node:os'
 import { dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 
@@ -15,11 +17,14 @@ if (!enough && spawnSync(carried, ['--version']).status !== 0) {
   process.stderr.write('Hungryserv needs Node.js 22 or newer: install it from https://nodejs.org and try again.\n')
   process.exitCode = 1
 } else if (process.features.typescript && args[0].endsWith('.ts')) {
+  module.enableCompileCache?.()
   process.argv.splice(1, process.argv.length, resolve(args[0]), ...args.slice(1))
   import(pathToFileURL(process.argv[1]).href)
 } else {
   const flags = ['--disable-warning=ExperimentalWarning', '--experimental-strip-types']
-  const child = spawn(enough ? process.execPath : carried, [...flags, ...args], { stdio: 'inherit' })
+  // What was compiled once is not compiled again: a start takes two thirds of the time.
+  const env = { NODE_COMPILE_CACHE: join(tmpdir(), 'node-compile-cache'), ...process.env }
+  const child = spawn(enough ? process.execPath : carried, [...flags, ...args], { stdio: 'inherit', env })
   // A terminal sends Ctrl-C to both processes; only other senders need it passed on.
   for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'])
     process.on(signal, () => (signal === 'SIGINT' && process.stdin.isTTY) || child.kill(signal))

@@ -2,14 +2,14 @@
 import type { IncomingMessage } from 'node:http'
 import { type Duplex, Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
-import { type ExecutionArgs, type GraphQLSchema, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse } from 'graphql'
+import { type ExecutionArgs, type GraphQLSchema, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule } from 'graphql'
 import type { Plugin, YogaServerInstance } from 'graphql-yoga'
 import { MatrixError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import type { Context, Host, Identity, Instance } from './context.ts'
 import { publicError, publicErrors } from './errors.ts'
 import { examples } from './examples.ts'
-import { mostTokens } from './limits.ts'
+import { parseDocument } from './limits.ts'
 import { newContext, runOnce, runSubscription } from './operations.ts'
 import { graphqlSockets } from './socket.ts'
 
@@ -142,9 +142,10 @@ async function loadYoga({ host, schema }: GraphqlOptions): Promise<YogaServerIns
       debug() {},
       info() {},
       warn: (...words) => log.warn(words.map(String).join(' ')),
-      error: (...words) => log.error(words.map(String).join(' ')),
+      // Clients' mistakes; what nobody foresaw is logged where it is masked.
+      error: (...words) => log.debug(words.map(String).join(' ')),
     },
-    maskedErrors: { maskError: (error) => publicError(error instanceof Error ? error : new Error(String(error)), log) },
+    maskedErrors: { maskError: (error) => publicError(asForeseen(error), log) },
     graphiql: config.graphiql && {
       title: 'Hungryserv',
       defaultTabs: examples.map((query) => ({ query, headers: exampleHeaders })),
@@ -158,11 +159,17 @@ async function loadYoga({ host, schema }: GraphqlOptions): Promise<YogaServerIns
   })
 }
 
+/** Yoga lets out what JSON.parse says of the variables in an address. What a resolver throws comes with its path, never bare. */
+function asForeseen(error: unknown): Error {
+  if (error instanceof SyntaxError) return new MatrixError('M_NOT_JSON', 'The variables are not valid JSON')
+  return error instanceof Error ? error : new Error(String(error))
+}
+
 /** graphql-js with our limits, in the place of Yoga's own engine. */
 function ourEngine(introspection: boolean, log: Ports['log']): Plugin<ServerContext> {
   return {
     onParse({ setParseFn }) {
-      setParseFn((source: string) => parse(source, { maxTokens: mostTokens }))
+      setParseFn(parseDocument)
     },
     onValidate({ addValidationRule }) {
       addValidationRule(introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule)

@@ -12,19 +12,34 @@ import {
   isObjectType,
   Kind,
   type OperationDefinitionNode,
+  parse,
   type SelectionSetNode,
 } from 'graphql'
 import { MatrixError } from '../errors.ts'
 import { mostItems } from './builder.ts'
 
 /** Words and signs of one document. */
-export const mostTokens = 4_000
+const mostTokens = 4_000
+/** Brackets within one another, in selections and in values: what reads a document recurses. */
+const mostBrackets = 100
 /** Fields below one another. */
 const mostDepth = 15
 /** Fields of the answer: each field, times the page sizes above it. */
 const mostCost = 100_000
 /** What a list counts for when the client names no page size. */
 const usualItems = 20
+
+/** A client's document. Throws a GraphQLError for wrong syntax, a MatrixError (M_INVALID_PARAM) for brackets too deep. */
+export function parseDocument(source: string): DocumentNode {
+  let depth = 0
+  // Strings and comments are stepped over: brackets mean nothing there.
+  for (const [piece] of source.matchAll(/"""(?:\\"""|(?!""")[\s\S])*"""|"(?:\\.|[^"\\\n])*"|#.*|[{}[\]()]/g)) {
+    if (piece === '{' || piece === '[' || piece === '(') depth++
+    else if (piece === '}' || piece === ']' || piece === ')') depth--
+    if (depth > mostBrackets) throw new MatrixError('M_INVALID_PARAM', `The document has more than ${mostBrackets} brackets within one another`)
+  }
+  return parse(source, { maxTokens: mostTokens })
+}
 
 /** 400 M_INVALID_PARAM for too deep or too costly a document, and for a page of more than 1 000. The document must be valid. */
 export function checkLimits(

@@ -1,11 +1,11 @@
 /** GraphQL over websocket (graphql-ws), on the same path and with the same tokens as HTTP. */
 import type { IncomingMessage } from 'node:http'
-import { GraphQLError, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, parse, specifiedRules, validate } from 'graphql'
+import { GraphQLError, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, specifiedRules, validate } from 'graphql'
 import { MatrixError } from '../errors.ts'
 import type { Context, Identity } from './context.ts'
 import { publicError, publicErrors } from './errors.ts'
 import type { GraphqlOptions, Upgrade } from './http.ts'
-import { mostTokens } from './limits.ts'
+import { parseDocument } from './limits.ts'
 import { newContext, runOnce, runSubscription } from './operations.ts'
 
 /** Operations that one socket may have running. */
@@ -87,7 +87,7 @@ async function load({ host, schema, door }: GraphqlOptions) {
           if (running > mostSubscriptions)
             throw new MatrixError('M_LIMIT_EXCEEDED', `A connection takes ${mostSubscriptions} operations at a time`)
           const identity = await identify(extra)
-          const document = parse(payload.query, { maxTokens: mostTokens })
+          const document = parseDocument(payload.query)
           const problems = validate(schema, document, rules)
           if (problems.length > 0) return publicErrors(problems, log)
           const { request, closed, prefix } = extra

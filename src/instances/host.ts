@@ -136,6 +136,7 @@ export class InstanceHost {
   async setStatus(name: string, status: 'active' | 'suspended'): Promise<void> {
     const place = await this.find(name)
     if (!place) throw notFound(`There is no instance ${name}`)
+    if (place.row.status === status) return
     const change = new ChangeSet(place.row.key)
     change.put('instance', { ...place.row, status })
     await place.shard.register(change)

@@ -61,15 +61,15 @@ class Bundler {
   private async relations(parents: readonly EventRow[], relTypes: readonly string[]): Promise<Map<string, RelationRow[]>> {
     const byParent = new Map<string, RelationRow[]>()
     if (parents.length === 0) return byParent
-    const rows = await this.instance.storage.find('relation', {
-      where: {
-        room: { in: [...new Set(parents.map((parent) => parent.room))] },
-        parent: { in: parents.map((parent) => parent.eventId) },
-        relType: { in: relTypes },
-        ...(this.options.upTo === undefined ? {} : { order: { lte: this.options.upTo } }),
-      },
-      orderBy: ['order'],
-    })
+    const ids = new Map<number, string[]>()
+    for (const { room, eventId } of parents) {
+      const ofRoom = ids.get(room)
+      if (ofRoom) ofRoom.push(eventId)
+      else ids.set(room, [eventId])
+    }
+    const { upTo = Number.MAX_SAFE_INTEGER } = this.options
+    const found = await this.instance.storage.relationsTo(ids, relTypes)
+    const rows = found.filter(({ order }) => order <= upTo).sort((a, b) => a.order - b.order)
     for (const row of rows) {
       const key = childKey(row.room, row.parent)
       const known = byParent.get(key)

@@ -11,6 +11,9 @@ const lastText = `SELECT ${columns} FROM unnest($2::bigint[]) AS r("room") CROSS
 const atText = `SELECT ${columns} FROM unnest($2::bigint[], $3::bigint[]) AS r("room", "order")
   JOIN "event" e ON e."instance" = $1 AND e."room" = r."room" AND e."order" = r."order"`
 
+const relationsText = `SELECT ${columnList(tables.relation, 'l')} FROM unnest($2::bigint[], $3::text[]) AS r("room", "parent")
+  JOIN "relation" l ON l."instance" = $1 AND l."room" = r."room" AND l."parent" = r."parent" AND l."relType" = ANY($4::text[])`
+
 const members = columnList(tables.membership, 'm')
 const memberText = `SELECT ${members} FROM unnest($2::bigint[], $3::bigint[]) AS r("room", "user")
   JOIN "membership" m ON m."instance" = $1 AND m."room" = r."room" AND m."user" = r."user"`
@@ -34,6 +37,16 @@ export function postgresStorage(read: Read, queries: Queries, instance: number):
       if (places.length === 0) return []
       const parameters = [instance, numbers(places.map(({ room }) => room)), numbers(places.map(({ order }) => order))]
       return (await read({ sql: atText, parameters })) as Rows['event'][]
+    },
+    async relationsTo(parents, relTypes) {
+      if (parents.size === 0) return []
+      const places = [...parents].flatMap(([room, eventIds]) => eventIds.map((eventId) => ({ room, eventId })))
+      const eventIds = arrayText(
+        'text',
+        places.map(({ eventId }) => eventId),
+      )
+      const parameters = [instance, numbers(places.map(({ room }) => room)), eventIds, arrayText('text', relTypes)]
+      return (await read({ sql: relationsText, parameters })) as Rows['relation'][]
     },
     async membersAt(places) {
       if (places.length === 0) return []

@@ -4,7 +4,7 @@ import type { Find, StateText, Storage, Where } from './storage.ts'
 import type { Rows, TableName } from './tables.ts'
 
 export type Read = (query: Query) => Promise<unknown[]>
-export type SharedReads = Omit<Storage, 'lastEvents' | 'eventsAt' | 'membersAt' | 'firstMembers'>
+export type SharedReads = Omit<Storage, 'lastEvents' | 'eventsAt' | 'relationsTo' | 'membersAt' | 'firstMembers'>
 
 export function sharedReads(read: Read, queries: Queries, instance: number): SharedReads {
   const texts = textsOf(queries.dialect)

@@ -13,6 +13,10 @@ const columns = columnList(tables.event)
 const lastText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" > ? AND "order" <= ? ORDER BY "order" DESC LIMIT ?`
 const atText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" = ?`
 
+// Room by room: a list of rooms and one of parents would be tried in every combination.
+const relationsText = `SELECT ${columnList(tables.relation)} FROM "relation" WHERE "instance" = ? AND "room" = ?
+  AND "parent" IN (SELECT "value" FROM json_each(?)) AND "relType" IN (SELECT "value" FROM json_each(?))`
+
 const members = columnList(tables.membership)
 const memberText = `SELECT ${members} FROM "membership" WHERE "instance" = ? AND "room" = ? AND "user" = ?`
 const firstText = `SELECT ${members} FROM "membership" WHERE "instance" = ? AND "room" = ?
@@ -36,6 +40,15 @@ export function sqliteStorage(reader: SqliteReader, queries: Queries, instance: 
         if (row !== undefined) events.push(row as Rows['event'])
       })
       return events
+    },
+    async relationsTo(parents, relTypes) {
+      const found: Rows['relation'][] = []
+      const types = JSON.stringify(relTypes)
+      await inSlices([...parents], ([room, eventIds]) => {
+        const rows = reader.statement(relationsText).all(instance, room, JSON.stringify(eventIds), types)
+        for (const row of rows) found.push(row as Rows['relation'])
+      })
+      return found
     },
     async membersAt(places) {
       const found: Rows['membership'][] = []

@@ -42,6 +42,8 @@ export interface Storage {
   lastEvents(rooms: readonly number[], range: { after: number | null; until: number; limit: number }): Promise<Map<number, Rows['event'][]>>
   /** Events by place, in no order; missing ones are left out. */
   eventsAt(places: readonly { room: number; order: number }[]): Promise<Rows['event'][]>
+  /** What relates to events, given as room → event ids, in one of these ways; in no order. */
+  relationsTo(parents: ReadonlyMap<number, readonly string[]>, relTypes: readonly string[]): Promise<Rows['relation'][]>
   /** Memberships by room and user, in no order; missing ones are left out. */
   membersAt(places: readonly { room: number; user: number }[]): Promise<Rows['membership'][]>
   /** For each room the first `limit` members with one of these memberships, by the order of their m.room.member. */

@@ -185,8 +185,7 @@ async function markAgain({ instance, since }: Scope, joined: SyncedRoom[]): Prom
 async function* joinedBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncGenerator<string> {
   for (let i = 0; i < rooms.length; i += sliceOfRooms) {
     if (i > 0) await nextTurn()
-    const blocks = await roomBlocks(scope, rooms.slice(i, i + sliceOfRooms))
-    if (blocks.length > 0) yield blocks.join()
+    yield* await roomBlocks(scope, rooms.slice(i, i + sliceOfRooms))
   }
 }
 

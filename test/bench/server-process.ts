@@ -28,7 +28,7 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'hungryserv-bench-'))
   const port = options.environment?.['PORT'] ?? String(20_000 + Math.floor(Math.random() * 20_000))
   const started = performance.now()
-  const child = spawn(process.execPath, ['--disable-warning=ExperimentalWarning', 'src/main.ts'], {
+  const child = spawn(process.execPath, ['src/launch.mjs'], {
     env: { ...process.env, DATA_DIR: dataDir, PORT: port, RATE_LIMITS: 'off', LOG_LEVEL: 'warn', USER_DOMAIN: 'example.com', ...options.environment },
     stdio: ['ignore', 'pipe', 'inherit'],
   })

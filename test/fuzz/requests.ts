@@ -71,16 +71,20 @@ export function wrongIn(request: Case, reply: Reply | null): string | null {
   if (!reply) return 'no answer'
   if (reply.cut && reply.status === 0) return null
   const { status, headers, text } = reply
+  const type = String(headers['content-type'])
   if (headers['access-control-allow-origin'] !== '*') return `${status} without CORS headers: ${text.slice(0, 200)}`
   if (text.includes('Internal server error')) return `${status}: an internal error`
   if (status < 400) return isGraphql(request) ? wrongInGraphql(request, reply) : null
   if (request.method === 'HEAD') return null
-  let body: { errcode?: unknown; error?: unknown; errors?: unknown }
+  if (type.startsWith('text/event-stream')) return wrongInGraphql(request, { ...reply, text: /^data: (.+)$/m.exec(text)?.[1] ?? '' })
+  let body: { errcode?: unknown; error?: unknown; errors?: unknown; flows?: unknown }
   try {
     body = JSON.parse(text)
   } catch {
     return `${status} without JSON: ${text.slice(0, 200)}`
   }
+  // "User-interactive authentication": the first refusal says what is asked for, and nothing else.
+  if (status === 401 && body.flows !== undefined && body.errcode === undefined) return null
   if (isGraphql(request) && body.errors !== undefined && body.errcode === undefined) return wrongInGraphql(request, reply)
   if (typeof body.errcode !== 'string' || !/^[A-Z][A-Z_.]+$/.test(body.errcode)) return `${status} without an errcode: ${text.slice(0, 200)}`
   if (typeof body.error !== 'string') return `${status} without words: ${text.slice(0, 200)}`
@@ -96,16 +100,17 @@ function isGraphql(request: Case): boolean {
   return request.path.includes('/graphql')
 }
 
-function wrongInGraphql(request: Case, { status, text, cut, headers }: Reply): string | null {
+function wrongInGraphql(request: Case, { status, text, cut }: Reply): string | null {
   if (cut || request.method === 'HEAD' || request.method === 'OPTIONS') return null
   if (status >= 500) return `${status} ${text.slice(0, 200)}`
-  if (!String(headers['content-type']).includes('json')) return null
-  let errors: { extensions?: { errcode?: unknown } }[]
+  // A subscription that waits says nothing; GraphiQL is a page.
+  if (text === '' || text.startsWith(':') || text.startsWith('<')) return null
+  let errors: { extensions?: { errcode?: unknown; flows?: unknown } }[]
   try {
     errors = JSON.parse(text).errors ?? []
   } catch {
     return `${status} without JSON: ${text.slice(0, 200)}`
   }
-  const bare = errors.find((error) => typeof error.extensions?.errcode !== 'string')
+  const bare = errors.find(({ extensions }) => typeof extensions?.errcode !== 'string' && extensions?.flows === undefined)
   return bare ? `an error without an errcode: ${JSON.stringify(bare).slice(0, 200)}` : null
 }

@@ -94,7 +94,7 @@ export class SyncClient {
 
   /** One answer; whether there was something in it. */
   private async step(timeoutMs: number): Promise<boolean> {
-    const filter = JSON.stringify({ room: { timeline: { limit: 30 } } })
+    const filter = JSON.stringify({ room: { timeline: { limit: 3 } } })
     const query = new URLSearchParams({ timeout: String(timeoutMs), filter, ...(this.since === null ? {} : { since: this.since }) })
     const body = await this.client.ask('GET', `/sync?${query}`)
     this.answers++

@@ -70,6 +70,29 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await storage.membersAt([]), [])
   })
 
+  test('relationsTo finds what relates to each event of each room, in the ways asked for', async (t) => {
+    const here = await place(t)
+    const relation = { type: 'm.room.message', sender: 1, key: null }
+    const storage = await filled(here, (c, instance) => {
+      for (const [room, parent, order, relType] of [
+        [1, '$a', 5, 'm.replace'],
+        [1, '$a', 6, 'm.annotation'],
+        [1, '$b', 7, 'm.thread'],
+        [2, '$a', 8, 'm.replace'],
+        [2, '$c', 9, 'm.replace'],
+      ] as const) {
+        c.put('relation', { ...relation, instance, room, parent, order, relType })
+      }
+    })
+    const parents = new Map([
+      [1, ['$a', '$b']],
+      [2, ['$c', '$none']],
+    ])
+    const found = await storage.relationsTo(parents, ['m.replace', 'm.thread'])
+    assert.deepEqual(found.map(({ instance, order }) => `${instance} ${order}`).sort(), ['1 5', '1 7', '1 9'])
+    assert.deepEqual(await storage.relationsTo(new Map(), ['m.replace']), [])
+  })
+
   test('firstMembers goes by the order of the membership event', async (t) => {
     const here = await place(t)
     const storage = await filled(here, (c, instance) => {
