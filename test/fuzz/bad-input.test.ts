@@ -1,10 +1,7 @@
 /** Whatever comes in: an error of the specification or an answer, nothing half done, and nobody else's homeserver touched. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { allEndpoints } from '../../shim/table.ts'
-import { schema } from '../../src/graphql/schema.ts'
-import { rootFields } from '../crossing/documents.ts'
-import { Fuzz, printed, sample } from './fuzz.ts'
+import { Fuzz, nameOf, operations, printed, sample } from './fuzz.ts'
 
 const perOperation = Number(process.env['FUZZ_CASES'] ?? 200)
 const seed = Number(process.env['FUZZ_SEED'] ?? 1)
@@ -15,17 +12,11 @@ before(async () => {
 })
 after(() => fuzz[Symbol.asyncDispose]())
 
-const names = [
-  ...allEndpoints.filter(({ kind }) => kind !== 'upgrade').map(({ name }) => name),
-  ...rootFields(schema).map(({ operation, name }) => `${operation} ${name}`),
-]
-
 describe(`${perOperation} requests to each operation, seed ${seed}`, () => {
-  for (const [index, name] of names.entries()) {
-    test(name, async () => {
-      const { cases } = fuzz.operations()[index]!
+  for (const [index, operation] of operations.entries()) {
+    test(nameOf(operation), async () => {
       await fuzz.renew()
-      const { finds, refused } = await fuzz.run(sample(cases, perOperation, seed))
+      const { finds, refused } = await fuzz.run(sample(fuzz.casesOf(operation), perOperation, seed))
       assert.ok(finds.length === 0, `${finds.length} finds\n${finds.slice(0, 3).map(printed).join('\n\n')}`)
       const guilty = await fuzz.refusedWrite(refused)
       assert.ok(guilty.length === 0, `refused, and wrote all the same: ${JSON.stringify(guilty.slice(0, 3), null, 1)}`)

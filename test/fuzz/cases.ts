@@ -133,7 +133,7 @@ function queryOf(endpoint: NamedEndpoint, home: Home, kind: (name: string, type:
       ? fc.constant('')
       : valueOf(home, schema, kind, 'query').map((value) =>
           typeof value !== 'object' || value === null
-            ? String(value)
+            ? encode(String(value))
             : Object.entries(value)
                 .map(([name, each]) => `${encode(name)}=${encode(typeof each === 'object' ? JSON.stringify(each) : String(each))}`)
                 .join('&'),

@@ -3,9 +3,10 @@ import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
 import fc from 'fast-check'
 import { pino } from 'pino'
+import type { NamedEndpoint } from '../../shim/endpoint.ts'
 import { allEndpoints } from '../../shim/table.ts'
 import { schema } from '../../src/graphql/schema.ts'
-import { rootFields } from '../crossing/documents.ts'
+import { type RootField, rootFields } from '../crossing/documents.ts'
 import { digestOf, furnish, type Home, sessionOf } from '../crossing/home.ts'
 import { Client, startServer, type TestServer } from '../rig/server.ts'
 import type { ActorName, Case } from './cases.ts'
@@ -20,9 +21,13 @@ export interface Find {
   readonly log: string
 }
 
-export interface Operation {
-  readonly name: string
-  readonly cases: fc.Arbitrary<Case>
+export type Operation = NamedEndpoint | RootField
+
+/** Every operation of both faces. */
+export const operations: readonly Operation[] = [...allEndpoints.filter(({ kind }) => kind !== 'upgrade'), ...rootFields(schema)]
+
+export function nameOf(operation: Operation): string {
+  return 'path' in operation ? operation.name : `${operation.operation} ${operation.name}`
 }
 
 const inFlight = 32
@@ -59,13 +64,9 @@ export class Fuzz implements AsyncDisposable {
     return fuzz
   }
 
-  /** Every operation of both faces; the arbitraries name ids of the home. */
-  operations(): Operation[] {
-    const endpoints = allEndpoints.filter(({ kind }) => kind !== 'upgrade')
-    return [
-      ...endpoints.map((endpoint) => ({ name: endpoint.name, cases: restCases(endpoint, this.home) })),
-      ...rootFields(schema).map((field) => ({ name: `${field.operation} ${field.name}`, cases: graphqlCases(field, this.home) })),
-    ]
+  /** Cases of one operation, which name ids of the home. */
+  casesOf(operation: Operation): fc.Arbitrary<Case> {
+    return 'path' in operation ? restCases(operation, this.home) : graphqlCases(operation, this.home)
   }
 
   /** Sends them, many at a time. */
