@@ -1,6 +1,7 @@
 /** A Prisma generator: writes src/storage/tables.ts (row types, columns, keys) from the models. Run by `npm run codegen`. */
-import { createRequire } from 'node:module'
+
 import { writeFileSync } from 'node:fs'
+import { createRequire } from 'node:module'
 
 const { generatorHandler } = createRequire(import.meta.url)('@prisma/generator-helper') as typeof import('@prisma/generator-helper')
 
@@ -33,7 +34,10 @@ generatorHandler({
     lines.push('}', '', 'export const tables = {')
     for (const model of models) {
       const key = model.primaryKey?.fields ?? model.fields.filter((field) => field.isId).map((field) => field.name)
-      const unique = [...model.uniqueFields.map((fields) => [...fields]), ...model.fields.filter((field) => field.isUnique).map((field) => [field.name])]
+      const unique = [
+        ...model.uniqueFields.map((fields) => [...fields]),
+        ...model.fields.filter((field) => field.isUnique).map((field) => [field.name]),
+      ]
       lines.push(`  ${lower(model.name)}: {`, `    name: '${model.dbName ?? model.name}',`, '    columns: {')
       for (const field of model.fields) lines.push(`      ${field.name}: '${sqlTypes[field.type]}',`)
       lines.push('    },', `    key: ${list(key)},`, `    unique: [${unique.map(list).join(', ')}],`, '  },')

@@ -1,4 +1,5 @@
 /** A flood touches one person only: requests wait in the line of their instance before their body is read, and users have their rates. */
+import type { RateLimits as RateLimitSettings } from '../src/config.ts'
 import { MatrixError, unavailable } from '../src/errors.ts'
 import type { Instance } from '../src/graphql/context.ts'
 import type { RateClass } from './endpoint.ts'
@@ -103,14 +104,6 @@ export class Admission {
   }
 }
 
-/** Tokens per second, and how many may be saved up. People do not notice these; runaway clients do. */
-const rates: Readonly<Record<RateClass, { readonly perSecond: number; readonly burst: number }>> = {
-  usual: { perSecond: 50, burst: 500 },
-  message: { perSecond: 50, burst: 500 },
-  login: { perSecond: 0.2, burst: 20 },
-  media: { perSecond: 20, burst: 200 },
-}
-
 interface Bucket {
   tokens: number
   at: number
@@ -124,6 +117,8 @@ export class RateLimits {
 
   /** 429 M_LIMIT_EXCEEDED when `who` asks too often. https://spec.matrix.org/v1.19/client-server-api/#rate-limiting */
   check(instance: Instance, who: string, rateClass: RateClass, now: number): void {
+    const rates = instance.config.rateLimits
+    if (!rates) return
     const { perSecond, burst } = rates[rateClass]
     let buckets = this.buckets.get(instance)
     if (!buckets) {
@@ -133,7 +128,7 @@ export class RateLimits {
     const key = `${rateClass} ${who}`
     let bucket = buckets.get(key)
     if (!bucket) {
-      if (buckets.size >= mostBuckets) dropFull(buckets, now)
+      if (buckets.size >= mostBuckets) dropFull(buckets, rates, now)
       bucket = { tokens: burst, at: now }
       buckets.set(key, bucket)
     }
@@ -147,7 +142,7 @@ export class RateLimits {
   }
 }
 
-function dropFull(buckets: Map<string, Bucket>, now: number): void {
+function dropFull(buckets: Map<string, Bucket>, rates: RateLimitSettings, now: number): void {
   for (const [key, bucket] of buckets) {
     const { perSecond, burst } = rates[key.slice(0, key.indexOf(' ')) as RateClass]
     if (bucket.tokens + ((now - bucket.at) / 1_000) * perSecond >= burst) buckets.delete(key)

@@ -82,13 +82,22 @@ interface Asked {
 
 const commands: Readonly<Record<string, (asked: Asked) => Promise<string>>> = {
   async 'instance list'({ ask }) {
-    const { instances } = (await ask('{ instances { name ownerId userDomain bridgeDomain status } }')) as { instances: Record<string, string>[] }
-    return instances.map((row) => `${row['name']}\t${row['ownerId']}\t${row['userDomain']}\t${row['bridgeDomain']}\t${row['status']}\n`).join('')
+    const { instances } = (await ask('{ instances { name ownerId userDomain bridgeDomain status } }')) as {
+      instances: Record<string, string>[]
+    }
+    return instances
+      .map((row) => `${row['name']}\t${row['ownerId']}\t${row['userDomain']}\t${row['bridgeDomain']}\t${row['status']}\n`)
+      .join('')
   },
   async 'instance create'({ ask, name, values }) {
     const query =
       'mutation($name: String!, $owner: String!, $userDomain: String, $bridgeDomain: String) { createInstance(name: $name, owner: $owner, userDomain: $userDomain, bridgeDomain: $bridgeDomain) { ownerId password } }'
-    const variables = { name: named(name), owner: values.owner ?? named(name), userDomain: values['user-domain'] ?? null, bridgeDomain: values['bridge-domain'] ?? null }
+    const variables = {
+      name: named(name),
+      owner: values.owner ?? named(name),
+      userDomain: values['user-domain'] ?? null,
+      bridgeDomain: values['bridge-domain'] ?? null,
+    }
     const { createInstance } = (await ask(query, variables)) as { createInstance: { ownerId: string; password: string } }
     return `${createInstance.ownerId}   ${createInstance.password}\nThe password is shown only now.\n`
   },
@@ -97,22 +106,33 @@ const commands: Readonly<Record<string, (asked: Asked) => Promise<string>>> = {
   'instance delete': ({ ask, name }) => done(ask('mutation($name: String!) { deleteInstance(name: $name) }', { name: named(name) })),
   async 'bridge list'({ ask }) {
     const { bridges } = (await ask('{ bridges { id url status queueLength lastError } }')) as { bridges: Record<string, unknown>[] }
-    return bridges.map((row) => `${row['id']}\t${row['url'] ?? '-'}\t${row['status']}\t${row['queueLength']} queued\t${row['lastError'] ?? ''}\n`).join('')
+    return bridges
+      .map((row) => `${row['id']}\t${row['url'] ?? '-'}\t${row['status']}\t${row['queueLength']} queued\t${row['lastError'] ?? ''}\n`)
+      .join('')
   },
   async 'bridge register'({ ask, name, values }) {
     const given = values.file ? (parseYaml(readFileSync(values.file, 'utf8')) as Record<string, unknown>) : {}
-    const variables = { id: name ?? given['id'], registration: given, url: values.websocket ? 'websocket' : (values.url ?? given['url'] ?? null) }
-    const query = 'mutation($id: String!, $url: String, $registration: JsonObject) { registerBridge(id: $id, url: $url, registration: $registration) { registrationYaml } }'
+    const variables = {
+      id: name ?? given['id'],
+      registration: given,
+      url: values.websocket ? 'websocket' : (values.url ?? given['url'] ?? null),
+    }
+    const query =
+      'mutation($id: String!, $url: String, $registration: JsonObject) { registerBridge(id: $id, url: $url, registration: $registration) { registrationYaml } }'
     const { registerBridge } = (await ask(query, variables)) as { registerBridge: { registrationYaml: string } }
     return registerBridge.registrationYaml
   },
   async 'bridge registration'({ ask, name }) {
-    const { bridge } = (await ask('query($id: String!) { bridge(id: $id) { registrationYaml } }', { id: named(name) })) as { bridge: { registrationYaml: string } }
+    const { bridge } = (await ask('query($id: String!) { bridge(id: $id) { registrationYaml } }', { id: named(name) })) as {
+      bridge: { registrationYaml: string }
+    }
     return bridge.registrationYaml
   },
   async 'bridge config'({ ask, name, values }) {
     const query = 'mutation($type: String!, $id: String, $url: String) { configureBridge(type: $type, id: $id, url: $url) { configYaml } }'
-    const { configureBridge } = (await ask(query, { type: named(name), id: values.id ?? null, url: values.url ?? null })) as { configureBridge: { configYaml: string } }
+    const { configureBridge } = (await ask(query, { type: named(name), id: values.id ?? null, url: values.url ?? null })) as {
+      configureBridge: { configYaml: string }
+    }
     return configureBridge.configYaml
   },
   'bridge pause': ({ ask, name }) => done(ask('mutation($id: String!) { pauseBridge(id: $id) { id } }', { id: named(name) })),
@@ -143,7 +163,11 @@ async function done(answer: Promise<unknown>): Promise<string> {
 }
 
 /** Errors: the server's own words, or that none runs. */
-async function ask({ config, environment }: Surroundings, query: string, variables: Record<string, unknown> = {}): Promise<Record<string, unknown>> {
+async function ask(
+  { config, environment }: Surroundings,
+  query: string,
+  variables: Record<string, unknown> = {},
+): Promise<Record<string, unknown>> {
   const { url, token } = findServer(config, environment)
   const response = await fetch(`${url}/graphql`, {
     method: 'POST',

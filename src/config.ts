@@ -20,12 +20,25 @@ export interface Config {
   readonly logLevel: string
   readonly legacyMedia: 'open' | 'closed' | { readonly before: number }
   readonly maxUploadBytes: number
-  readonly rateLimits: boolean
+  /** null: none */
+  readonly rateLimits: RateLimits | null
   readonly sqliteAutoCheckpoint: boolean
   readonly graphiql: boolean
   readonly introspection: boolean
   /** networks (CIDR) in which an owner may have appservices; an operator may have them anywhere */
   readonly appserviceNetworks: readonly string[]
+}
+
+/** Tokens per second, and how many may be saved up, for each class of requests. */
+export type RateLimits = Readonly<Record<RateClass, { readonly perSecond: number; readonly burst: number }>>
+export type RateClass = 'usual' | 'message' | 'login' | 'media'
+
+/** People do not notice these; runaway clients do. */
+const usualRates: RateLimits = {
+  usual: { perSecond: 50, burst: 500 },
+  message: { perSecond: 50, burst: 500 },
+  login: { perSecond: 0.2, burst: 20 },
+  media: { perSecond: 20, burst: 200 },
 }
 
 type Environment = Readonly<Record<string, string | undefined>>
@@ -57,7 +70,7 @@ export function readConfig(environment: Environment): Config {
     logLevel: read('LOG_LEVEL', 'info', (text) => oneOf(text, ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const)),
     legacyMedia: read('LEGACY_MEDIA', 'open', legacyMedia),
     maxUploadBytes: read('MAX_UPLOAD_BYTES', '104857600', (text) => integer(text, 1, Number.MAX_SAFE_INTEGER)),
-    rateLimits: read('RATE_LIMITS', 'on', flag),
+    rateLimits: read('RATE_LIMITS', 'on', rateLimits),
     sqliteAutoCheckpoint: read('SQLITE_AUTO_CHECKPOINT', 'on', flag),
     graphiql: read('GRAPHIQL', 'on', flag),
     introspection: read('INTROSPECTION', 'on', flag),
@@ -73,6 +86,23 @@ function integer(text: string, lowest: number, highest: number): number {
 
 function flag(text: string): boolean {
   return oneOf(text, ['on', 'off'] as const) === 'on'
+}
+
+/** `login=1/5`: one a second, five at once; several with commas. */
+function rateLimits(text: string): RateLimits | null {
+  if (text === 'on') return usualRates
+  if (text === 'off') return null
+  const rates: Record<string, { perSecond: number; burst: number }> = { ...usualRates }
+  for (const part of text.split(',')) {
+    const [, name = '', perSecond = '', burst = ''] = /^([a-z]+)=(\d+(?:\.\d+)?)\/(\d+)$/.exec(part.trim()) ?? []
+    if (!Object.hasOwn(usualRates, name) || Number(perSecond) === 0 || Number(burst) === 0) {
+      throw new Error(
+        `takes on, off, or ${Object.keys(usualRates).join(', ')} with requests per second and burst, such as login=1/5,media=20/200`,
+      )
+    }
+    rates[name] = { perSecond: Number(perSecond), burst: Number(burst) }
+  }
+  return rates as unknown as RateLimits
 }
 
 function oneOf<const T extends string>(text: string, values: readonly T[]): T {

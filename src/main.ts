@@ -8,7 +8,13 @@ const [word = 'start', ...rest] = process.argv.slice(2)
 
 if (word === 'start') await start()
 else if (word === 'help' || word === '--help' || word === '-h') process.stdout.write(usage)
-else process.exitCode = await runCommand([word, ...rest], { config: settings(), environment: process.env, print: (text) => process.stdout.write(text), complain: (text) => process.stderr.write(text) })
+else
+  process.exitCode = await runCommand([word, ...rest], {
+    config: settings(),
+    environment: process.env,
+    print: (text) => process.stdout.write(text),
+    complain: (text) => process.stderr.write(text),
+  })
 
 async function start(): Promise<void> {
   const config = settings()

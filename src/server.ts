@@ -6,19 +6,19 @@ import { createApp } from '../shim/app.ts'
 import { appserviceSinks } from '../shim/outbound/appservices.ts'
 import { Outbound } from '../shim/outbound/http.ts'
 import { allEndpoints } from '../shim/table.ts'
-import { commandLineFile } from './commands.ts'
 import { appserviceAlive, appserviceChanged, startDeliveries } from './appservices/delivery.ts'
+import { commandLineFile } from './commands.ts'
 import type { Config } from './config.ts'
 import { MatrixError } from './errors.ts'
 import { mountGraphql } from './graphql/http.ts'
 import { schema } from './graphql/schema.ts'
-import { InstanceHost } from './instances/host.ts'
 import { commandLineToken, type FirstAccounts, firstStart } from './instances/first-start.ts'
+import { InstanceHost } from './instances/host.ts'
 import { removeUnfinishedUploads } from './media/blobs.ts'
 import { Metrics } from './metrics.ts'
 import type { Ports } from './ports.ts'
-import { openShard } from './storage/shard.ts'
 import type { ShardOptions } from './storage/shard.ts'
+import { openShard } from './storage/shard.ts'
 
 export interface Server extends AsyncDisposable {
   readonly host: InstanceHost
@@ -113,7 +113,10 @@ async function leaveAddress(host: InstanceHost, url: string): Promise<void> {
     writeFileSync(commandLineFile(host.config), JSON.stringify({ url, token: await commandLineToken(host) }), { mode: 0o600 })
   } catch (error) {
     if (!(error instanceof MatrixError) || error.status !== 503) throw error
-    host.ports.timer(1_000, () => void leaveAddress(host, url).catch((again: unknown) => host.ports.log.error({ err: again }, 'the command line was not told')))
+    host.ports.timer(
+      1_000,
+      () => void leaveAddress(host, url).catch((again: unknown) => host.ports.log.error({ err: again }, 'the command line was not told')),
+    )
   }
 }
 

@@ -19,6 +19,8 @@ export interface Host {
   authenticate(token: string, prefix: string | null): Promise<Identity>
   /** The actor that an appservice acts as: `?user_id=` and `?device_id=`. Throws 403 outside its namespaces. */
   masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor>
+  /** Runs when the token with this hash ends; what comes back stops listening. */
+  onSecretEnded(hash: string, run: () => void): () => void
 }
 
 export type { Instance }

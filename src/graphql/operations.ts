@@ -1,5 +1,16 @@
 /** Runs the operations of GraphQL clients, over HTTP and websocket alike: limits, execution, errors, the end of subscriptions. */
-import { type ExecutionArgs, type ExecutionResult, execute, GraphQLError, getOperationAST, subscribe } from 'graphql'
+import {
+  createSourceEventStream,
+  type ExecutionArgs,
+  type ExecutionResult,
+  execute,
+  executeSubscriptionEvent,
+  GraphQLError,
+  getOperationAST,
+  mapSourceToResponseEvent,
+  validateSubscriptionArgs,
+} from 'graphql'
+import { MatrixError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
 import type { Context, Host, Identity } from './context.ts'
 import { publicErrors } from './errors.ts'
@@ -43,47 +54,56 @@ export async function runOnce(args: ExecutionArgs): Promise<WrittenResult> {
   return written(await execute(args), log)
 }
 
-/** A subscription: results as they come, or one with the errors that kept it from starting. */
+/** A subscription: results as they come, or one with the errors that kept it from starting. Its last result says what ended it, unless the client did. */
 export async function runSubscription(args: ExecutionArgs): Promise<AsyncIterableIterator<WrittenResult> | WrittenResult> {
   const context = args.contextValue as Context
   const { log } = context.host.ports
   const refused = refusal(args, log)
   if (refused) return refused
-  const results = await subscribe(args)
-  if (!(Symbol.asyncIterator in results)) return written(results, log)
+  const validated = validateSubscriptionArgs(args)
+  if (!('schema' in validated)) return written({ errors: validated }, log)
+  const source = await createSourceEventStream(validated)
+  if (!(Symbol.asyncIterator in source)) return written(source, log)
+  // Each event gets a context of its own: what loaders remember holds for one answer, not for the hours of a subscription.
+  const results = mapSourceToResponseEvent(validated, source, (event) =>
+    executeSubscriptionEvent({ ...event, contextValue: { ...context } }),
+  )
   // A generator that waits cannot be returned from outside: the signal ends what it waits for first.
-  const end = () => controllers.get(context)?.abort()
-  const ended = { value: undefined, done: true } as const
+  const end = (reason?: MatrixError) => controllers.get(context)?.abort(reason)
+  const stopListening = context.actor
+    ? context.host.onSecretEnded(context.actor.tokenHash, () => end(new MatrixError('M_UNKNOWN_TOKEN', 'The session has ended')))
+    : () => undefined
+  let done = false
+  const finish = async (error: unknown): Promise<IteratorResult<WrittenResult>> => {
+    done = true
+    stopListening()
+    end()
+    await results.return()
+    return error === null ? ended : { value: await written({ errors: [asGraphql(error)] }, log), done: false }
+  }
+  /** The session that ended; the connection that is gone hears nothing any more. */
+  const abortedBy = (): MatrixError | null => (context.signal.reason instanceof MatrixError ? context.signal.reason : null)
   const iterator: AsyncIterableIterator<WrittenResult> = {
     async next() {
+      if (done) return ended
       try {
         const result = await results.next()
-        return result.done ? ended : { value: await written(result.value, log), done: false }
+        if (result.done || context.signal.aborted) return await finish(abortedBy())
+        return { value: await written(result.value, log), done: false }
       } catch (error) {
-        // The connection is gone, or the client ended it: nobody waits for an error.
-        const unheard = context.signal.aborted
-        end()
-        await results.return()
-        if (unheard) return ended
-        return { value: await written({ errors: [asGraphql(error)] }, log), done: false }
+        return finish(context.signal.aborted ? abortedBy() : error)
       }
     },
-    async return() {
-      end()
-      await results.return()
-      return ended
-    },
-    async throw() {
-      end()
-      await results.return()
-      return ended
-    },
+    return: () => finish(null),
+    throw: () => finish(null),
     [Symbol.asyncIterator]() {
       return this
     },
   }
   return iterator
 }
+
+const ended = { value: undefined, done: true } as const
 
 function refusal(args: ExecutionArgs, log: Ports['log']): WrittenResult | null {
   const operation = getOperationAST(args.document, args.operationName)

@@ -1,5 +1,5 @@
 /** What the administrator does with instances. An owner sees the own instance; anybody else gets M_FORBIDDEN. */
-import { MatrixError, forbidden } from '../errors.ts'
+import { forbidden, MatrixError } from '../errors.ts'
 import { newSecret } from '../ids.ts'
 import type { InstanceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -42,7 +42,12 @@ export async function createInstance(host: InstanceHost, asking: Instance, actor
   const userDomain = args.userDomain ?? host.config.userDomain
   const ownerId = args.owner.startsWith('@') ? args.owner : `@${args.owner}:${userDomain}`
   if (!ownerId.endsWith(`:${userDomain}`)) throw new MatrixError('M_INVALID_PARAM', `${ownerId} is not of ${userDomain}`)
-  const instance = await host.create({ name: args.name, owner: ownerId, userDomain, bridgeDomain: args.bridgeDomain ?? host.config.bridgeDomain })
+  const instance = await host.create({
+    name: args.name,
+    owner: ownerId,
+    userDomain,
+    bridgeDomain: args.bridgeDomain ?? host.config.bridgeDomain,
+  })
   const password = args.password ?? newSecret(host.ports).slice(0, 20)
   await registerPerson(instance, { username: ownerId, password, inhibitLogin: true })
   return { instance, ownerId, password }

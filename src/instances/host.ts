@@ -1,6 +1,6 @@
 /** The instances of this process: which one a request means, who is asking, opening and closing. */
 import type { Config } from '../config.ts'
-import { MatrixError, forbidden, notFound, unavailable } from '../errors.ts'
+import { forbidden, MatrixError, notFound, unavailable } from '../errors.ts'
 import { hashSecret } from '../ids.ts'
 import type { Ports } from '../ports.ts'
 import { ChangeSet } from '../storage/change-set.ts'
@@ -50,6 +50,8 @@ export class InstanceHost {
   private readonly tokens = new Map<string, { secret: SecretRow; instance: OpenInstance; actor: Actor }>()
   /** counts tokens that ended: what was read before one did is not remembered */
   private endedTokens = 0
+  /** what runs for a token, such as subscriptions, ends with it */
+  private readonly running = new Map<string, Set<() => void>>()
   private closing = false
   private readonly stopping = new AbortController()
   private readonly reclaiming = new Set<Promise<void>>()
@@ -117,7 +119,8 @@ export class InstanceHost {
   /** Makes an instance with its owner unknown to anybody yet. Errors: M_USER_IN_USE when the name or the owner is taken. */
   async create(args: { name: string; owner: string; userDomain: string; bridgeDomain: string }): Promise<OpenInstance> {
     const shard = this.shards[0]!
-    if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(args.name)) throw new MatrixError('M_INVALID_PARAM', 'An instance is named with a-z, 0-9 and ._-')
+    if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(args.name))
+      throw new MatrixError('M_INVALID_PARAM', 'An instance is named with a-z, 0-9 and ._-')
     if (await this.find(args.name)) throw new MatrixError('M_USER_IN_USE', `There is an instance ${args.name} already`)
     for (const each of this.shards) {
       const [taken] = await each.lookup('ownerId', { where: { userId: args.owner } })
@@ -223,7 +226,8 @@ export class InstanceHost {
       acting = { ...actor, user: user?.key ?? null, userId: as.userId, puppet, device: null }
     }
     if (as.deviceId === undefined) return acting
-    const device = acting.puppet || acting.user === null ? null : await instance.storage.first('device', { user: acting.user, deviceId: as.deviceId })
+    const device =
+      acting.puppet || acting.user === null ? null : await instance.storage.first('device', { user: acting.user, deviceId: as.deviceId })
     if (!device) throw new MatrixError('M_UNKNOWN_DEVICE', `${acting.userId} has no device ${as.deviceId}`)
     return { ...acting, device: as.deviceId }
   }
@@ -232,6 +236,17 @@ export class InstanceHost {
   secretEnded(hash: string): void {
     this.endedTokens += 1
     this.tokens.delete(hash)
+    for (const end of [...(this.running.get(hash) ?? [])]) end()
+  }
+
+  /** Runs `end` when the token with this hash ends; what comes back stops listening. */
+  onSecretEnded(hash: string, end: () => void): () => void {
+    const ends = this.running.get(hash) ?? new Set()
+    this.running.set(hash, ends.add(end))
+    return () => {
+      ends.delete(end)
+      if (ends.size === 0 && this.running.get(hash) === ends) this.running.delete(hash)
+    }
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -315,7 +330,10 @@ export class InstanceHost {
   private lose(shard: Shard, key: number, why: 'failed' | 'lost', error: Error): void {
     for (const instance of this.live) {
       if (instance.shard !== shard || instance.key !== key) continue
-      instance.ports.log.warn({ error: error.message }, why === 'failed' ? 'a commit failed: memory is dropped' : 'ownership lost: opening again')
+      instance.ports.log.warn(
+        { error: error.message },
+        why === 'failed' ? 'a commit failed: memory is dropped' : 'ownership lost: opening again',
+      )
       // At once: the next decision must not be made on what never became durable.
       instance.dropMemory()
       if (why === 'lost') {

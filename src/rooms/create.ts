@@ -13,7 +13,7 @@ import { actingUser, ensureUser, findUser } from '../users/users.ts'
 import { appendEvent, type Draft } from './append.ts'
 import { putAlias } from './directory.ts'
 import { changeMembership } from './membership.ts'
-import { emptyCore, findRoom, type RoomCore, setCore, throwRefusal } from './room-core.ts'
+import { emptyCore, findRoom, setCore, throwRefusal } from './room-core.ts'
 
 export interface InitialState {
   readonly type: string

@@ -44,4 +44,3 @@ export function sameJson(a: unknown, b: unknown): boolean {
   const keys = Object.keys(left)
   return keys.length === Object.keys(right).length && keys.every((key) => Object.hasOwn(right, key) && sameJson(left[key], right[key]))
 }
-

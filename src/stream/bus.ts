@@ -56,7 +56,10 @@ export class Bus {
       const oldest = this.entries[this.start++]!
       this.forgotten = Math.max(this.forgotten, oldest.position)
       // Dropping one element at a time from the front of an array would copy it each time.
-      if (this.start > rememberedEntries) this.entries.splice(0, this.start), (this.start = 0)
+      if (this.start > rememberedEntries) {
+        this.entries.splice(0, this.start)
+        this.start = 0
+      }
     }
     for (const user of entry.users) notify(this.byUser.get(user), entry)
     for (const appservice of entry.appservices) notify(this.byAppservice.get(appservice), entry)

@@ -5,7 +5,7 @@
  * at random: it would draw anew each time it starts over.
  */
 import { unavailable } from '../errors.ts'
-import { ChangeSet, type KeyOf, type RangeKind, type RangeRemovals, keyText } from '../storage/change-set.ts'
+import { ChangeSet, type KeyOf, keyText, type RangeKind, type RangeRemovals } from '../storage/change-set.ts'
 import type { Where } from '../storage/storage.ts'
 import { type Rows, type TableName, tables } from '../storage/tables.ts'
 import type { Entry, Kind } from './bus.ts'
@@ -51,7 +51,8 @@ export class Decision {
   /** The row of a unique index, or null. `columns` are those of the index but `instance`, in its order. */
   find<T extends TableName>(table: T, by: Where<T>): Rows[T] | null {
     const values = by as Readonly<Record<string, unknown>>
-    if (this.isUnborn(values)) return (this.instance.memory.peek(indexKey(table, Object.keys(values), values))?.value as Rows[T] | undefined) ?? null
+    if (this.isUnborn(values))
+      return (this.instance.memory.peek(indexKey(table, Object.keys(values), values))?.value as Rows[T] | undefined) ?? null
     const key = this.need<KeyOf<T> | null>(indexKey(table, Object.keys(values), values), async () => {
       return this.instance.storage.first(table, by) as Promise<KeyOf<T> | null>
     })

@@ -86,7 +86,7 @@ async function poll({ since: start, place, deadline, signal, ...asks }: Poll): P
 const knownSyncing = local(() => new Set<number>())
 
 /** The key of who asks. The bus speaks only of users who sync; a bridge's user becomes one by asking. */
-async function syncingUser(instance: Instance, actor: Actor): Promise<number> {
+export async function syncingUser(instance: Instance, actor: Actor): Promise<number> {
   const key = requireUser(actor)
   const known = knownSyncing(instance)
   if (known.has(key)) return key

@@ -1,6 +1,6 @@
 /** Logging in and registering. https://spec.matrix.org/v1.19/client-server-api/#client-authentication */
 import { jwtVerify } from 'jose'
-import { MatrixError, forbidden } from '../errors.ts'
+import { forbidden, MatrixError } from '../errors.ts'
 import { hashSecret, localpartOf } from '../ids.ts'
 import { isLocalpart, isUserId } from '../rules/event-limits.ts'
 import type { UserRow } from '../storage/tables.ts'
@@ -54,7 +54,10 @@ export async function loginWithJwt(instance: Instance, args: { token: string } &
   if (jwtSecret === null) throw new MatrixError('M_UNKNOWN', 'Unknown login type org.matrix.login.jwt', {}, 400)
   let subject: unknown
   try {
-    const { payload } = await jwtVerify(args.token, new TextEncoder().encode(jwtSecret), { algorithms: ['HS256', 'HS384', 'HS512'], currentDate: new Date(instance.ports.now()) })
+    const { payload } = await jwtVerify(args.token, new TextEncoder().encode(jwtSecret), {
+      algorithms: ['HS256', 'HS384', 'HS512'],
+      currentDate: new Date(instance.ports.now()),
+    })
     subject = payload.sub
   } catch {
     throw forbidden('JWT validation failed')
@@ -94,7 +97,11 @@ export interface Register extends NewSession {
 }
 
 /** `m.login.application_service` registration of a ghost. Errors: M_USER_IN_USE (which bridges take for success), M_EXCLUSIVE. */
-export function registerAsAppservice(instance: Instance, actor: Actor, args: Register): Promise<{ userId: string; session: Session | null }> {
+export function registerAsAppservice(
+  instance: Instance,
+  actor: Actor,
+  args: Register,
+): Promise<{ userId: string; session: Session | null }> {
   return command(instance, (decision) => {
     const registration = registrations(decision).find((each) => each.key === actor.appservice)
     if (!registration) throw new MatrixError('M_MISSING_TOKEN', 'An as_token is needed')

@@ -28,7 +28,7 @@ export function parseRegistration(row: AppserviceRow): Registration {
     id: row.id,
     bot: row.bot,
     row,
-    namespaces: compileNamespaces((content["namespaces"] ?? {}) as Parameters<typeof compileNamespaces>[0]),
+    namespaces: compileNamespaces((content['namespaces'] ?? {}) as Parameters<typeof compileNamespaces>[0]),
     content,
     rateLimited: content['rate_limited'] === true,
     receiveEphemeral: content['receive_ephemeral'] === true || content['de.sorunome.msc2409.push_ephemeral'] === true,
@@ -55,7 +55,10 @@ export function putAppservice(decision: Decision, row: AppserviceRow): Registrat
 
 export function removeAppservice(decision: Decision, row: AppserviceRow): void {
   decision.remove('appservice', row)
-  decision.set(registrationsKey, registrations(decision).filter((other) => other.key !== row.key))
+  decision.set(
+    registrationsKey,
+    registrations(decision).filter((other) => other.key !== row.key),
+  )
 }
 
 /** The appservice in whose user namespace the id lies. */

@@ -1,5 +1,5 @@
 /** Devices and the tokens they hold. A token is kept as its hash only. */
-import { MatrixError, forbidden, notFound } from '../errors.ts'
+import { forbidden, MatrixError, notFound } from '../errors.ts'
 import { hashSecret, newAccessToken, newDeviceId, newSecret } from '../ids.ts'
 import { checkIdentifier } from '../rules/event-limits.ts'
 import type { Shard } from '../storage/storage.ts'
@@ -59,7 +59,11 @@ export function beginSession(decision: Decision, given: UserRow, session: NewSes
   return { userId: user.userId, deviceId, ...giveTokens(decision, device, session.withRefreshToken === true) }
 }
 
-function giveTokens(decision: Decision, device: DeviceRow, refreshable: boolean): Pick<Session, 'accessToken' | 'refreshToken' | 'expiresInMs'> {
+function giveTokens(
+  decision: Decision,
+  device: DeviceRow,
+  refreshable: boolean,
+): Pick<Session, 'accessToken' | 'refreshToken' | 'expiresInMs'> {
   const { instance, now } = decision
   const accessToken = newAccessToken(instance.ports)
   const refreshToken = refreshable ? newSecret(instance.ports) : null
@@ -113,7 +117,15 @@ export async function makeLoginToken(instance: Instance, actor: Actor): Promise<
   const token = newSecret(instance.ports)
   await command(instance, (decision) => {
     const user = actingUser(decision, actor)
-    decision.put('secret', { hash: hashSecret(token), kind: 'login', instance: instance.key, user: user.key, device: null, appservice: null, expiresAt: decision.now + lifetimeMs })
+    decision.put('secret', {
+      hash: hashSecret(token),
+      kind: 'login',
+      instance: instance.key,
+      user: user.key,
+      device: null,
+      appservice: null,
+      expiresAt: decision.now + lifetimeMs,
+    })
   })
   return { loginToken: token, expiresInMs: lifetimeMs }
 }

@@ -1,5 +1,5 @@
 /** Local users: people, bots and ghosts. */
-import { MatrixError, forbidden, notFound } from '../errors.ts'
+import { forbidden, MatrixError, notFound } from '../errors.ts'
 import { domainOf } from '../ids.ts'
 import { checkIdentifier, isUserId } from '../rules/event-limits.ts'
 import type { UserRow } from '../storage/tables.ts'

@@ -3,10 +3,10 @@
  * durability. Five interleaved rounds; median and spread. Beside each row the bare floor of the same run: the ratio is what counts.
  */
 import { spawn } from 'node:child_process'
-import { Load, median } from './load.ts'
 import { driverFloor } from './floors.ts'
-import { startProcess } from './server-process.ts'
+import { Load, median } from './load.ts'
 import { closeGrown, type Measured, type Row, rows, type World } from './rows.ts'
+import { startProcess } from './server-process.ts'
 
 const rounds = Number(process.env['BENCH_ROUNDS'] ?? 5)
 const only = process.argv.slice(2)

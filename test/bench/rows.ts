@@ -80,7 +80,11 @@ function sends(clients: number, target: number): Row {
 
 /** What bridgev2 sends for a portal. */
 function portalBody(ownerId: string, ghosts: readonly string[]): unknown {
-  const bridge = { bridgebot: '@benchbot:example.com', protocol: { id: 'bench', displayname: 'Bench' }, channel: { id: 'c', displayname: 'Chat' } }
+  const bridge = {
+    bridgebot: '@benchbot:example.com',
+    protocol: { id: 'bench', displayname: 'Bench' },
+    channel: { id: 'c', displayname: 'Chat' },
+  }
   return {
     preset: 'private_chat',
     visibility: 'private',
@@ -96,7 +100,10 @@ function portalBody(ownerId: string, ghosts: readonly string[]): unknown {
       { type: 'com.beeper.room_features', state_key: '', content: { id: 'f', reply: 2, edit: 2, delete: 2, reaction: 2 } },
     ],
     creation_content: { 'm.federate': false },
-    power_level_content_override: { users: { '@benchbot:example.com': 9001 }, events: { 'm.room.name': 0, 'm.room.topic': 0, 'm.room.avatar': 0 } },
+    power_level_content_override: {
+      users: { '@benchbot:example.com': 9001 },
+      events: { 'm.room.name': 0, 'm.room.topic': 0, 'm.room.avatar': 0 },
+    },
     is_direct: true,
     invite: [ownerId, ...ghosts],
     'com.beeper.initial_members': [ownerId, ...ghosts],
@@ -112,7 +119,8 @@ let ghost = 0
 function bridge(world: World, id: string, url: string | null): Promise<string> {
   return world.load
     .request('POST', '/graphql', world.token, {
-      query: 'mutation($id: String!, $url: String, $registration: JsonObject) { registerBridge(id: $id, url: $url, registration: $registration) { registration } }',
+      query:
+        'mutation($id: String!, $url: String, $registration: JsonObject) { registerBridge(id: $id, url: $url, registration: $registration) { registration } }',
       variables: {
         id,
         url,
@@ -134,7 +142,9 @@ const portals: Row = {
   async measure(world) {
     bridgeToken ??= bridge(world, 'bench', null)
     const token = await bridgeToken
-    const value = await rate(8, sliceMs, () => world.load.text('POST', `${v3}/createRoom`, token, portalBody(world.ownerId, [`@bench_${ghost++}:example.com`])))
+    const value = await rate(8, sliceMs, () =>
+      world.load.text('POST', `${v3}/createRoom`, token, portalBody(world.ownerId, [`@bench_${ghost++}:example.com`])),
+    )
     return { value, floor: await rate(8, 500, () => world.floorLoad.text('PUT', '/empty', '', message)) }
   },
 }
@@ -201,12 +211,17 @@ const delivery: Row = {
     await new Promise<void>((resolve) => sink.listen(0, '127.0.0.1', resolve))
     const id = `sink${round}`
     const token = await bridge(world, id, `http://127.0.0.1:${(sink.address() as { port: number }).port}`)
-    const { room_id: room } = (await world.load.request('POST', `${v3}/createRoom`, token, { invite: [world.ownerId] })) as { room_id: string }
+    const { room_id: room } = (await world.load.request('POST', `${v3}/createRoom`, token, { invite: [world.ownerId] })) as {
+      room_id: string
+    }
     const times: number[] = []
     for (let i = 0; i < 200; i++) {
       const arrived = new Promise<void>((resolve) => (arrive = resolve))
       const start = performance.now()
-      await world.load.text('PUT', `${v3}/rooms/${encodeURIComponent(room)}/send/m.room.message/d${txn++}`, world.token, { msgtype: 'm.text', body: 'delivery-bench' })
+      await world.load.text('PUT', `${v3}/rooms/${encodeURIComponent(room)}/send/m.room.message/d${txn++}`, world.token, {
+        msgtype: 'm.text',
+        body: 'delivery-bench',
+      })
       await arrived
       times.push(performance.now() - start)
     }
@@ -247,7 +262,12 @@ async function grow(world: World, count: number): Promise<{ load: Load; token: s
         const ghostId = `@bench_g${n}:example.com`
         const room = (await load.request('POST', `${v3}/createRoom`, bridgeToken, portalBody(own.ownerId, [ghostId])))['room_id'] as string
         for (let i = 0; i < 20; i++) {
-          await load.text('PUT', `${v3}/rooms/${encodeURIComponent(room)}/send/m.room.message/g${i}?user_id=${encodeURIComponent(ghostId)}`, bridgeToken, message)
+          await load.text(
+            'PUT',
+            `${v3}/rooms/${encodeURIComponent(room)}/send/m.room.message/g${i}?user_id=${encodeURIComponent(ghostId)}`,
+            bridgeToken,
+            message,
+          )
         }
       }
     }),
@@ -263,7 +283,9 @@ export async function closeGrown(): Promise<void> {
   }
 }
 
-const elementFilter = encodeURIComponent(JSON.stringify({ room: { timeline: { limit: 20, unread_thread_notifications: true }, state: { lazy_load_members: true } } }))
+const elementFilter = encodeURIComponent(
+  JSON.stringify({ room: { timeline: { limit: 20, unread_thread_notifications: true }, state: { lazy_load_members: true } } }),
+)
 
 function initialSync(rooms: number, target: number): Row {
   return {

@@ -29,7 +29,15 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
   const port = options.environment?.['PORT'] ?? String(20_000 + Math.floor(Math.random() * 20_000))
   const started = performance.now()
   const child = spawn(process.execPath, ['src/launch.mjs'], {
-    env: { ...process.env, DATA_DIR: dataDir, PORT: port, RATE_LIMITS: 'off', LOG_LEVEL: 'warn', USER_DOMAIN: 'example.com', ...options.environment },
+    env: {
+      ...process.env,
+      DATA_DIR: dataDir,
+      PORT: port,
+      RATE_LIMITS: 'off',
+      LOG_LEVEL: 'warn',
+      USER_DOMAIN: 'example.com',
+      ...options.environment,
+    },
     stdio: ['ignore', 'pipe', 'inherit'],
   })
   let printed = ''
@@ -41,7 +49,8 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
     return { userId, password }
   }
   // The answer may be there before the words.
-  for (let i = 0; i < 200 && !options.accounts && !printed.includes('administrator'); i++) await new Promise((resolve) => setTimeout(resolve, 10))
+  for (let i = 0; i < 200 && !options.accounts && !printed.includes('administrator'); i++)
+    await new Promise((resolve) => setTimeout(resolve, 10))
   return {
     url,
     dataDir,

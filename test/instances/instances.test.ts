@@ -64,10 +64,13 @@ describe('instances', () => {
       ['carl', 'someone'],
       ['carl2', 'carl'],
     ]) {
-      const { errors } = await server.administrator.graphql('mutation($name: String!, $owner: String!) { createInstance(name: $name, owner: $owner) { name } }', {
-        name,
-        owner,
-      })
+      const { errors } = await server.administrator.graphql(
+        'mutation($name: String!, $owner: String!) { createInstance(name: $name, owner: $owner) { name } }',
+        {
+          name,
+          owner,
+        },
+      )
       assert.equal(errors[0].extensions.errcode, 'M_USER_IN_USE')
     }
   })

@@ -87,11 +87,15 @@ function runFile(file: string): Promise<FileResult> {
   const begun = performance.now()
   let output = ''
   // A group of its own: whatever a test leaves running ends with it.
-  const child = spawn(process.execPath, [...process.execArgv, `--test-timeout=${testMs}`, ...forced, ...reporter, ...recorder, join(root, file)], {
-    cwd: root,
-    detached: true,
-    stdio: ['ignore', 'pipe', 'pipe'],
-  })
+  const child = spawn(
+    process.execPath,
+    [...process.execArgv, `--test-timeout=${testMs}`, ...forced, ...reporter, ...recorder, join(root, file)],
+    {
+      cwd: root,
+      detached: true,
+      stdio: ['ignore', 'pipe', 'pipe'],
+    },
+  )
   const pid = child.pid ?? 0
   running.add(pid)
   for (const stream of [child.stdout, child.stderr])

@@ -55,7 +55,13 @@ export async function startServer(options: TestServerOptions = {}): Promise<Test
   const dataDir = await mkdtemp(join(tmpdir(), 'hungryserv-test-'))
   const log = pino({ level: process.env['TEST_LOG'] ?? 'silent' })
   const ports: Ports = { ...systemPorts(log), ...options.ports }
-  const environment = { DATA_DIR: dataDir, PORT: '0', RATE_LIMITS: 'off', USER_DOMAIN: 'example.com', ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}) }
+  const environment = {
+    DATA_DIR: dataDir,
+    PORT: '0',
+    RATE_LIMITS: 'off',
+    USER_DOMAIN: 'example.com',
+    ...(options.databaseUrl ? { DATABASE_URL: options.databaseUrl } : {}),
+  }
   let config: Config = { ...readConfig(environment), ...options.config }
   let server = await openServer({ config, ports, ...(options.faults ? { faults: options.faults } : {}) })
   config = { ...config, port: Number(new URL(server.url).port) }
@@ -137,7 +143,10 @@ export class Client {
 
   /** The new event's id. */
   async send(roomId: string, text: string): Promise<string> {
-    const reply = await this.put(`/rooms/${encodeURIComponent(roomId)}/send/m.room.message/t${this.txn++}`, { msgtype: 'm.text', body: text })
+    const reply = await this.put(`/rooms/${encodeURIComponent(roomId)}/send/m.room.message/t${this.txn++}`, {
+      msgtype: 'm.text',
+      body: text,
+    })
     if (reply.status !== 200) throw new Error(`send: ${reply.status} ${JSON.stringify(reply.body)}`)
     return reply.body.event_id
   }
@@ -159,7 +168,11 @@ async function request(address: string, method: string, path: string, body?: unk
   const response = await fetch(url, {
     method,
     headers: { ...(options.token ? { authorization: `Bearer ${options.token}` } : {}), ...options.headers },
-    ...(options.raw !== undefined ? { body: options.raw as string } : body === undefined || method === 'GET' ? {} : { body: JSON.stringify(body) }),
+    ...(options.raw !== undefined
+      ? { body: options.raw as string }
+      : body === undefined || method === 'GET'
+        ? {}
+        : { body: JSON.stringify(body) }),
     ...(options.signal ? { signal: options.signal } : {}),
   })
   const text = await response.text()

@@ -212,6 +212,6 @@ await onBothEngines('sync as a client puts it together', (place, engine) => {
     // The ghost comes to be with its first room.
     await rig.room(bridge.bot, { invite: [ghost.userId], autoJoinInvites: true })
     const property = fc.asyncProperty(steps, fc.boolean(), (script, hurried) => run(rig, actors, script, hurried))
-    await fc.assert(property, { numRuns: engine === 'sqlite' ? 30 : 8, interruptAfterTimeLimit: 90_000 })
+    await fc.assert(property, { numRuns: engine === 'sqlite' ? 100 : 30, interruptAfterTimeLimit: 60_000 })
   })
 })

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { SignJWT } from 'jose'
+import { readConfig } from '../../src/config.ts'
 import { registerPerson } from '../../src/users/accounts.ts'
 import { hashPassword } from '../../src/users/passwords.ts'
 import { startServer, type TestServer, testPassword } from '../rig/server.ts'
@@ -12,7 +13,7 @@ let test: TestServer
 
 before(async () => {
   test = await startServer({
-    config: { jwtSecret, publicUrl: 'https://matrix.example.com', rateLimits: true },
+    config: { jwtSecret, publicUrl: 'https://matrix.example.com', rateLimits: readConfig({}).rateLimits },
     ports: { now: () => now },
   })
   await registerPerson(await test.server.host.defaultInstance(), { username: 'ann', password: testPassword, inhibitLogin: true })

@@ -1,9 +1,18 @@
 /** matrix-js-sdk, the client library under Element Web, against a real server. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { ClientEvent, createClient, EventTimeline, EventType, type MatrixClient, type MatrixEvent, MsgType, type Room, RoomEvent, RoomMemberEvent } from 'matrix-js-sdk'
+import {
+  ClientEvent,
+  createClient,
+  EventType,
+  type MatrixClient,
+  type MatrixEvent,
+  MsgType,
+  type Room,
+  RoomEvent,
+  RoomMemberEvent,
+} from 'matrix-js-sdk'
 import { startServer, type TestServer } from '../../rig/server.ts'
-
 
 /** The SDK tells every request. */
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
@@ -30,7 +39,14 @@ async function login(localpart: string): Promise<MatrixClient> {
   const password = localpart === 'owner' ? server.server.firstAccounts!.owner.password : 'a password for bob'
   const visitor = createClient({ logger: silent, baseUrl: server.url })
   const answer = await visitor.loginRequest({ type: 'm.login.password', identifier: { type: 'm.id.user', user: localpart }, password })
-  const client = createClient({ logger: silent, baseUrl: server.url, accessToken: answer.access_token, userId: answer.user_id, deviceId: answer.device_id, timelineSupport: true })
+  const client = createClient({
+    logger: silent,
+    baseUrl: server.url,
+    accessToken: answer.access_token,
+    userId: answer.user_id,
+    deviceId: answer.device_id,
+    timelineSupport: true,
+  })
   await start(client)
   return client
 }
@@ -66,13 +82,16 @@ function bodies(room: Room): string[] {
 
 /** Of all timelines that the client holds. */
 function everyBody(room: Room): string[] {
-  return bodiesOf(room.getUnfilteredTimelineSet().getTimelines().flatMap((timeline) => timeline.getEvents()))
+  return bodiesOf(
+    room
+      .getUnfilteredTimelineSet()
+      .getTimelines()
+      .flatMap((timeline) => timeline.getEvents()),
+  )
 }
 
 function bodiesOf(events: readonly MatrixEvent[]): string[] {
-  return events
-    .filter((event) => event.getType() === 'm.room.message')
-    .map((event) => event.getContent()['body'] as string)
+  return events.filter((event) => event.getType() === 'm.room.message').map((event) => event.getContent()['body'] as string)
 }
 
 async function sharedRoom(): Promise<[Room, Room]> {
@@ -105,7 +124,15 @@ describe('matrix-js-sdk', () => {
     assert.deepEqual(bodies(his), ['one', 'two', 'three'])
     await until('her echo', () => bodies(hers).length === 3)
     assert.deepEqual(bodies(hers), ['one', 'two', 'three'])
-    assert.equal(hers.getPendingEvents === undefined ? 0 : hers.getLiveTimeline().getEvents().filter((event) => event.status !== null).length, 0)
+    assert.equal(
+      hers.getPendingEvents === undefined
+        ? 0
+        : hers
+            .getLiveTimeline()
+            .getEvents()
+            .filter((event) => event.status !== null).length,
+      0,
+    )
   })
 
   test('an edit, a reaction and a redaction are seen by the other', async () => {
@@ -119,8 +146,13 @@ describe('matrix-js-sdk', () => {
     } as never)
     const original = await until('the edit', () => his.findEventById(eventId)?.replacingEvent() && his.findEventById(eventId))
     assert.equal(original.getContent()['body'], 'typo')
-    await bob.sendEvent(his.roomId, EventType.Reaction, { 'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key: '👍' } } as never)
-    await until('the reaction', () => hers.relations.getChildEventsForEvent(eventId, 'm.annotation', 'm.reaction')?.getSortedAnnotationsByKey()?.length === 1)
+    await bob.sendEvent(his.roomId, EventType.Reaction, {
+      'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key: '👍' },
+    } as never)
+    await until(
+      'the reaction',
+      () => hers.relations.getChildEventsForEvent(eventId, 'm.annotation', 'm.reaction')?.getSortedAnnotationsByKey()?.length === 1,
+    )
     await alice.redactEvent(hers.roomId, eventId)
     await until('the redaction', () => his.findEventById(eventId)?.isRedacted())
   })
@@ -167,12 +199,21 @@ describe('matrix-js-sdk', () => {
   test('history is paginated back to the creation of the room', async () => {
     const [hers, his] = await sharedRoom()
     for (let i = 0; i < 60; i++) await alice.sendTextMessage(hers.roomId, `message ${i}`)
-    const late = createClient({ logger: silent, baseUrl: server.url, accessToken: bob.getAccessToken()!, userId: bob.getUserId()!, timelineSupport: true })
+    const late = createClient({
+      logger: silent,
+      baseUrl: server.url,
+      accessToken: bob.getAccessToken()!,
+      userId: bob.getUserId()!,
+      timelineSupport: true,
+    })
     await start(late)
     try {
       const room = late.getRoom(his.roomId)!
       while (room.oldState.paginationToken !== null) await late.scrollback(room, 30)
-      assert.deepEqual(bodies(room), Array.from({ length: 60 }, (_, i) => `message ${i}`))
+      assert.deepEqual(
+        bodies(room),
+        Array.from({ length: 60 }, (_, i) => `message ${i}`),
+      )
       assert.equal(room.getLiveTimeline().getEvents()[0]!.getType(), 'm.room.create')
     } finally {
       late.stopClient()
@@ -183,7 +224,14 @@ describe('matrix-js-sdk', () => {
     const [hers, his] = await sharedRoom()
     let online = true
     const fetchFn: typeof fetch = (...args) => (online ? fetch(...args) : Promise.reject(new TypeError('no network')))
-    const away = createClient({ logger: silent, fetchFn, baseUrl: server.url, accessToken: bob.getAccessToken()!, userId: bob.getUserId()!, timelineSupport: true })
+    const away = createClient({
+      logger: silent,
+      fetchFn,
+      baseUrl: server.url,
+      accessToken: bob.getAccessToken()!,
+      userId: bob.getUserId()!,
+      timelineSupport: true,
+    })
     await start(away)
     const room = away.getRoom(his.roomId)!
     await alice.sendTextMessage(hers.roomId, 'before')
@@ -198,7 +246,8 @@ describe('matrix-js-sdk', () => {
     away.retryImmediately()
     await reset
     const live = await until('the end', () => bodies(room).includes('gap 499') && room.getLiveTimeline())
-    for (let page = 0; page < 10 && new Set(everyBody(room)).size < 501; page++) await away.paginateEventTimeline(live, { backwards: true, limit: 100 })
+    for (let page = 0; page < 10 && new Set(everyBody(room)).size < 501; page++)
+      await away.paginateEventTimeline(live, { backwards: true, limit: 100 })
     away.stopClient()
     // The poll that was under way brought the first of them, which stay where they were.
     const gap = everyBody(room).filter((body) => body.startsWith('gap'))
@@ -214,7 +263,10 @@ describe('matrix-js-sdk', () => {
     await alice.sendTextMessage(hers.roomId, 'after the restart')
     await until('after', () => bodies(his).includes('after the restart'), 30_000)
     assert.deepEqual(bodies(his), ['before the restart', 'after the restart'])
-    const ids = his.getLiveTimeline().getEvents().map((event: MatrixEvent) => event.getId())
+    const ids = his
+      .getLiveTimeline()
+      .getEvents()
+      .map((event: MatrixEvent) => event.getId())
     assert.equal(new Set(ids).size, ids.length)
   })
 })
