@@ -1,5 +1,6 @@
 /** What a list of rooms shows of each for one user: unread counts, direct chats, who has read. */
 import { isArray, isObject, type JsonObject } from '../rules/values.ts'
+import type { ReceiptRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { userIdsOf } from '../users/user-ids.ts'
 import type { Readable } from './visibility.ts'
@@ -63,12 +64,19 @@ export async function readReceipts(instance: Instance, { room, user, upTo }: Rea
     orderBy: ['-position'],
     limit: mostReceipts,
   })
-  const shown = rows.filter((row) => row.type === 'm.read' || row.user === user)
+  return showReceipts(
+    instance,
+    rows.filter((row) => row.type === 'm.read' || row.user === user),
+  )
+}
+
+/** In the order of the rows; those of users who are gone are left out. */
+export async function showReceipts(instance: Instance, rows: readonly ReceiptRow[]): Promise<ShownReceipt[]> {
   const ids = await userIdsOf(
     instance,
-    shown.map((row) => row.user),
+    rows.map((row) => row.user),
   )
-  return shown.flatMap((row) => {
+  return rows.flatMap((row) => {
     const userId = ids.get(row.user)
     if (userId === undefined) return []
     return { userId, eventId: row.eventId, ts: row.ts, threadId: row.thread || null, private: row.type !== 'm.read' }

@@ -5,6 +5,8 @@ import type { EventRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { formatToken, parseToken } from '../stream/token.ts'
 import type { Actor } from '../users/actor.ts'
+import { ignoredUsers } from '../users/ignored-users.ts'
+import { requireUser } from '../users/users.ts'
 import { rowFilter } from './event-filter.ts'
 import { formatEvents, requesterOf } from './event-text.ts'
 import { type EventId, readPage, requireEvent } from './history.ts'
@@ -77,6 +79,40 @@ export async function viewEvents(instance: Instance, actor: Actor, readable: Rea
     ...memberships,
   })
   return rows.map((row, i) => ({ roomId: room.roomId, row, text: texts[i]! }))
+}
+
+export interface Newest {
+  /** of the newest event, 0 when there is none */
+  readonly order: number
+  /** null when its sender is ignored */
+  readonly event: EventView | null
+}
+
+/**
+ * The newest event of each room that the caller is in, in the order of the rooms. Whoever is in a room may see it: it is their join, or
+ * came after it.
+ */
+export async function viewNewestEvents(instance: Instance, actor: Actor, rooms: readonly number[]): Promise<Newest[]> {
+  const user = requireUser(actor)
+  const [newest, found, memberships, ignored] = await Promise.all([
+    instance.storage.lastEvents(rooms, { after: null, until: instance.bus.published, limit: 1 }),
+    instance.storage.find('room', { where: { key: { in: rooms } } }),
+    instance.storage.membersAt(rooms.map((room) => ({ room, user }))),
+    ignoredUsers(instance, user),
+  ])
+  const rows = [...newest.values()].flat().filter((row) => row.stateKey !== null || ignored.size === 0 || !ignored.has(senderOf(row)))
+  const roomId = new Map(found.map((room) => [room.key, room.roomId]))
+  const texts = await formatEvents(instance, requesterOf(actor, user), rows, {
+    roomId,
+    bundle: true,
+    memberships: new Map(memberships.map((row) => [row.room, row])),
+  })
+  const views = new Map(rows.map((row, i) => [row.room, { roomId: roomId.get(row.room) ?? '', row, text: texts[i]! }]))
+  return rooms.map((room) => ({ order: newest.get(room)?.[0]?.order ?? 0, event: views.get(room) ?? null }))
+}
+
+function senderOf(row: EventRow): string {
+  return (JSON.parse(row.json) as { sender: string }).sender
 }
 
 /** One event. Errors: M_NOT_FOUND when there is none that the caller may see. */

@@ -3,7 +3,7 @@ import { readDirectRooms, readReceipts, readUnread, type ShownReceipt, type Unre
 import { joinedRooms, type Member, memberCursor, memberList } from '../../rooms/members.ts'
 import { readRoomsAccountData, tagsAmong } from '../../rooms/room-account-data.ts'
 import { hasLeft, type RoomOverview, readOverviewAt, readOverviews, readTitles, viewRoom } from '../../rooms/room-overview.ts'
-import { cursorOf, readTimeline, viewState } from '../../rooms/timeline.ts'
+import { cursorOf, readTimeline, viewNewestEvents, viewState } from '../../rooms/timeline.ts'
 import { typingIn } from '../../rooms/typing.ts'
 import type { Readable } from '../../rooms/visibility.ts'
 import { builder } from '../builder.ts'
@@ -17,6 +17,7 @@ import { loadUser, loadUserByKey, User } from './users.ts'
 const loadOverview = loader((context, rooms: readonly number[]) => readOverviews(context.instance, rooms))
 const loadUnread = loader((context, rooms: readonly number[]) => readUnread(context.instance, requireActor(context).user!, rooms))
 const loadAccountData = loader((context, rooms: readonly number[]) => readRoomsAccountData(context.instance, requireActor(context), rooms))
+const loadNewest = loader((context, rooms: readonly number[]) => viewNewestEvents(context.instance, requireActor(context), rooms))
 const loadDirect = loader((context, users: readonly number[]) => Promise.all(users.map((user) => readDirectRooms(context.instance, user))))
 const loadTitle = loader(async (context, rooms: readonly number[]) =>
   readTitles(context.instance, requireActor(context).user!, await Promise.all(rooms.map((room) => loadOverview(context, room)))),
@@ -118,6 +119,19 @@ export const Room = builder.objectRef<Readable>('Room').implement({
       nullable: true,
       description: "The viewer's; null for who was never in it.",
       resolve: ({ membership }) => (membership?.membership ?? null) as 'join' | null,
+    }),
+    activity: t.field({
+      type: 'Position',
+      description: 'Position of its newest event, by which the inbox is ordered; of the invitation, or of the end of the viewer’s stay, while not in it.',
+      resolve: async (room, _, context) =>
+        room.membership?.membership === 'join' ? (await loadNewest(context, room.room.key)).order : room.upTo,
+    }),
+    newestEvent: t.field({
+      type: Event,
+      nullable: true,
+      description: 'What a list of rooms shows below the title. Null while the viewer is not in the room, and when an ignored user sent it.',
+      resolve: async ({ room, membership }, _, context) =>
+        membership?.membership === 'join' ? (await loadNewest(context, room.key)).event : null,
     }),
     isDirect: t.boolean({
       description: 'One of the direct chats of the viewer (`m.direct`).',
