@@ -9,7 +9,7 @@ import type { InstanceRow, SecretRow } from '../storage/tables.ts'
 import type { Instance, Upward } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { parseRegistration, type Registration } from '../users/registrations.ts'
-import { confirmRefresh } from '../users/sessions.ts'
+import { confirmRefresh, noteUse } from '../users/sessions.ts'
 import { OpenInstance } from './open-instance.ts'
 import { reclaimInstance } from './reclaim.ts'
 
@@ -32,6 +32,17 @@ export interface HostOptions {
   readonly services: Services
 }
 
+interface KnownToken {
+  readonly secret: SecretRow
+  readonly instance: OpenInstance
+  readonly actor: Actor
+  /** when its use was written down last, ms */
+  notedAt: number
+}
+
+/** How exactly the device list knows when a device was used. */
+const noteEveryMs = 5 * 60_000
+
 interface Place {
   readonly shard: Shard
   readonly row: InstanceRow
@@ -47,7 +58,7 @@ export class InstanceHost {
   /** instances being closed: who opens one of them waits for that */
   private readonly ending = new Map<string, Promise<void>>()
   private readonly statuses = new Map<string, string>()
-  private readonly tokens = new Map<string, { secret: SecretRow; instance: OpenInstance; actor: Actor }>()
+  private readonly tokens = new Map<string, KnownToken>()
   /** counts tokens that ended: what was read before one did is not remembered */
   private endedTokens = 0
   /** what runs for a token, such as subscriptions, ends with it */
@@ -209,6 +220,11 @@ export class InstanceHost {
     }
     if (this.isSuspended(known.instance)) throw new MatrixError('M_USER_LOCKED', 'This homeserver is suspended', { soft_logout: true })
     if (known.actor.appservice !== null) known.instance.upward.appserviceAlive(known.instance, known.actor.appservice)
+    const now = this.ports.now()
+    if (known.actor.device !== null && now - known.notedAt > noteEveryMs) {
+      known.notedAt = now
+      noteUse(known.instance, known.actor).catch((error: unknown) => this.ports.log.debug({ err: error }, 'the use of a device was not noted'))
+    }
     return { instance: known.instance, actor: known.actor }
   }
 
@@ -270,7 +286,7 @@ export class InstanceHost {
     return parsed
   }
 
-  private async lookUp(hash: string): Promise<{ secret: SecretRow; instance: OpenInstance; actor: Actor } | null> {
+  private async lookUp(hash: string): Promise<KnownToken | null> {
     const { endedTokens } = this
     for (const shard of this.shards) {
       const [secret] = await shard.lookup('secret', { where: { hash } })
@@ -291,7 +307,7 @@ export class InstanceHost {
         admin: user.admin === 1,
         tokenHash: hash,
       }
-      const known = { secret, instance, actor }
+      const known: KnownToken = { secret, instance, actor, notedAt: 0 }
       // Lost while we read: remembered, it would be answered with 503 for ever.
       if (!this.live.has(instance)) throw unavailable('This homeserver is being opened again')
       if (this.endedTokens === endedTokens) {

@@ -111,6 +111,17 @@ export async function confirmRefresh(instance: Instance, actor: Actor): Promise<
   })
 }
 
+/** A device is in use: the longest unused one ends when there are too many. */
+export async function noteUse(instance: Instance, actor: Actor): Promise<void> {
+  if (actor.user === null || actor.device === null) return
+  const key = { user: actor.user, deviceId: actor.device }
+  await command(instance, (decision) => {
+    const device = decision.get('device', key)
+    // Nobody is told: it is no change that anybody waits for.
+    if (device) keepDevice(decision, { ...device, lastSeenTs: decision.now })
+  })
+}
+
 /** A token that logs in once, within two minutes. Errors: M_FORBIDDEN for puppets. */
 export async function makeLoginToken(instance: Instance, actor: Actor): Promise<{ loginToken: string; expiresInMs: number }> {
   const lifetimeMs = 120_000
@@ -164,10 +175,14 @@ export function devicesOf(decision: Decision, user: number): readonly DeviceRow[
   return decision.need(devicesKey(user), () => decision.instance.storage.find('device', { where: { user } }))
 }
 
-export function putDevice(decision: Decision, device: DeviceRow): void {
+function keepDevice(decision: Decision, device: DeviceRow): void {
   const others = devicesOf(decision, device.user).filter((other) => other.deviceId !== device.deviceId)
   decision.put('device', device)
   decision.set(devicesKey(device.user), [...others, device])
+}
+
+export function putDevice(decision: Decision, device: DeviceRow): void {
+  keepDevice(decision, device)
   decision.announce('device', { users: [device.user] })
 }
 

@@ -60,7 +60,7 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
     startMs,
     memoryMb: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024,
     async stop(signal = 'SIGTERM') {
-      if (child.exitCode !== null) return
+      if (child.exitCode !== null || child.signalCode !== null) return
       const gone = new Promise((resolve) => child.once('exit', resolve))
       child.kill(signal)
       await gone

@@ -89,8 +89,8 @@ async function checkWhole({ storage }: OpenInstance): Promise<void> {
 export async function checkAll(host: InstanceHost, loads: ReadonlyMap<string, Load>): Promise<number> {
   let cells = 0
   for (const [name, load] of loads) {
-    const instance = await host.instance(name)
     await load.visit()
+    const instance = await host.instance(name)
     await checkSent(instance, load)
     await checkWhole(instance)
     cells += await checkMemory(instance)

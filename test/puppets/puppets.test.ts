@@ -52,7 +52,7 @@ const anywhere = {
 /** What everybody may ask without a token. */
 const open = {
   rest: ['getVersions', 'getRoomIdByAlias', 'getRoomVisibilityOnDirectory', 'getPublicRooms', 'queryPublicRooms'],
-  sdl: ['query versions', 'query loginFlows', 'query homeserverUrl', 'query publicRooms', 'query roomOfAlias', 'query roomListed'],
+  sdl: ['query versions', 'query position', 'query loginFlows', 'query homeserverUrl', 'query publicRooms', 'query roomOfAlias', 'query roomListed'],
 }
 
 let server: TestServer
@@ -177,7 +177,8 @@ test('a bridge acts for nobody outside its namespaces, and for nobody who logs i
     const as = `user_id=${encodeURIComponent(userId)}`
     refused(await all.get(`/account/whoami?${as}`))
     refused(await all.put(`/profile/${encodeURIComponent(userId)}/displayname?${as}`, { displayname: 'x' }))
-    refused(await all.post('/login', { type: 'm.login.application_service', identifier: { type: 'm.id.user', user: userId } }))
+    const login = await all.post('/login', { type: 'm.login.application_service', identifier: { type: 'm.id.user', user: userId } })
+    assert.deepEqual([login.status, login.body.errcode], [400, 'M_EXCLUSIVE'])
   }
   const late = 'mutation { registerBridge(id: "late") { registration } }'
   const { data: second } = await home.owner.graphql(late)

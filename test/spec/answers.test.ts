@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { allEndpoints } from '../../shim/table.ts'
 import { startServer } from '../rig/server.ts'
 import { type Operation, readOperations } from './operations.ts'
 
@@ -11,12 +12,15 @@ const bodies: Record<string, object> = {
 
 test('what does not work gives the reply that the table names', async (t) => {
   await using server = await startServer()
+  const live = new Set(allEndpoints.map(({ path }) => path))
   const fill = filler({ userId: server.owner.userId, roomId: await server.owner.createRoom() })
   for (const operation of readOperations().filter(({ state, outbound }) => state !== 'works' && !outbound)) {
     const { method, path, operationId, answer } = operation
     await t.test(`${method} ${path} ${operationId ?? ''}`, async () => {
       const reply = await server.owner.request(method, fill(path), bodies[operationId ?? ''] ?? {})
-      assert.equal(reply.status, answer?.status)
+      // A known path with another method is 405, as everywhere.
+      const wrongMethod = answer?.errcode === 'M_UNRECOGNIZED' && live.has(path)
+      assert.equal(reply.status, wrongMethod ? 405 : answer?.status)
       if (answer?.errcode) assert.equal(reply.body.errcode, answer.errcode)
       else assert.deepEqual(reply.body, answer?.body)
       assert.equal(reply.headers.get('access-control-allow-origin'), '*')

@@ -229,12 +229,19 @@ describe('sessions', () => {
     const token = await new Sign({}).setProtectedHeader({ alg: 'HS256' }).setSubject('jane').sign(new TextEncoder().encode(jwtSecret))
     const { loginWithJwt } = await import('../../src/users/accounts.ts')
     const first = await loginWithJwt(instance, { token })
-    for (let i = 0; i < 100; i++) {
+    now += 1
+    const second = await loginWithJwt(instance, { token })
+    now += 600_000
+    // The first is in use, so the second is the longest unused.
+    assert.equal((await test.client(first.accessToken).get('/account/whoami')).status, 200)
+    await instance.shard.flushed(instance.key)
+    for (let i = 0; i < 99; i++) {
       now += 1
       await loginWithJwt(instance, { token })
     }
     assert.equal(await instance.storage.count('device', { user: key }), 100)
-    assert.equal((await test.client(first.accessToken).get('/account/whoami')).status, 401)
+    assert.equal((await test.client(first.accessToken).get('/account/whoami')).status, 200)
+    assert.equal((await test.client(second.accessToken).get('/account/whoami')).status, 401)
   })
 })
 

@@ -28,7 +28,9 @@ export async function buildBridges(): Promise<string | null> {
     cwd: here,
     stdio: ['ignore', 'inherit', 'inherit'],
   })
+  const alive = setInterval(() => process.stdout.write('go build goes on\n'), 30_000)
   const code = await new Promise((resolve) => build.once('exit', resolve))
+  clearInterval(alive)
   if (code !== 0) throw new Error(`go build ended with ${code}`)
   return null
 }
@@ -101,11 +103,11 @@ export class BridgeProcess {
     await gone
   }
 
-  /** Its log's last warnings and errors. */
+  /** Its log's last warnings and errors; a full event channel only means that it takes more slowly than it is given. */
   complaints(): string {
     return readFileSync(join(this.folder, 'log.jsonl'), 'utf8')
       .split('\n')
-      .filter((line) => /"level":"(error|fatal|panic|warn)"|^[^{]/.test(line))
+      .filter((line) => /"level":"(error|fatal|panic|warn)"|^[^{]/.test(line) && !line.includes('"Event channel is full"'))
       .slice(-20)
       .join('\n')
   }

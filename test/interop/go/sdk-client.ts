@@ -4,7 +4,7 @@ import { logger } from 'matrix-js-sdk/lib/logger.js'
 
 /** The SDK tells every request to the logger that a client was given, and the rest to its own. */
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
-Object.assign(logger, { methodFactory: () => () => {} })
+Object.assign(logger, { methodFactory: () => () => {} }, silent)
 
 // The SDK lets the time limits of its requests run on after the answer, which would keep the process for 85 seconds after the last sync.
 const { setTimeout } = globalThis
@@ -60,7 +60,9 @@ export function texts(room: Room, sender?: string): string[] {
 
 export function messages(room: Room): MatrixEvent[] {
   const events = room.getLiveTimeline().getEvents()
-  return events.filter((event) => event.getType() === 'm.room.message' && !event.isRedacted() && !event.isRelation('m.replace'))
+  return events.filter(
+    (event) => event.getType() === 'm.room.message' && event.status === null && !event.isRedacted() && !event.isRelation('m.replace'),
+  )
 }
 
 /** The newest `com.beeper.message_send_status` of an event. */
