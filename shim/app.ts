@@ -11,7 +11,7 @@ import { identify } from './auth.ts'
 import type { NamedEndpoint } from './endpoint.ts'
 import { corsHeaders, failureOf, preflightHeaders, unrecognized, wrongMethod } from './errors.ts'
 import { knownMethods, splitPrefix } from './paths.ts'
-import { type Runtime, registerEndpoints } from './register.ts'
+import { type Runtime, registerEndpoints, takeAnyContentType } from './register.ts'
 import { registerUpgrades, Upgrades } from './upgrade.ts'
 
 export interface AppOptions {
@@ -99,6 +99,7 @@ export function createApp(options: AppOptions): App {
     // "OPTIONS must not run endpoint logic or auth."
     if (request.method === 'OPTIONS') return reply.headers(preflightHeaders).code(204).send()
     reply.headers(corsHeaders)
+    if (request.is404) takeAnyContentType(request)
     underWay++
     reply.raw.once('close', () => underWay--)
     if (closing) {

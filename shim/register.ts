@@ -88,7 +88,7 @@ function addRoutes(app: FastifyInstance, endpoint: NamedEndpoint, runtime: Runti
             for (const name of missing) (request.params as Record<string, string>)[name] = ''
             return handle(request, reply)
           }
-    if (open) app.route({ method: endpoint.method, url, ...options, handler })
+    if (open) app.route({ method: endpoint.method, url, ...options, onRequest: async (request) => takeAnyContentType(request), handler })
     else app.route({ method: endpoint.method, url, ...options, onRequest: admit(endpoint, runtime), handler })
   }
 }
@@ -115,9 +115,14 @@ function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
     const anonymous = identity === null || (identity.actor === null && prefix === null)
     const line = anonymous ? (named ? loginLine : anonymousLine) : context.instance
     context.hold(await admission.enter(line, () => context.signal))
-    // Fastify refuses content types that it cannot read; Matrix clients send what they like.
-    if (endpoint.kind !== 'handler' && request.raw.headers['content-type']) request.raw.headers['content-type'] = 'application/json'
+    context.contentType = request.headers['content-type'] ?? null
+    takeAnyContentType(request)
   }
+}
+
+/** Fastify refuses content types that it cannot read; Matrix clients send what they like. */
+export function takeAnyContentType(request: FastifyRequest): void {
+  if (request.raw.headers['content-type']) request.raw.headers['content-type'] = 'application/json'
 }
 
 /** Appservices are exempt. */
@@ -192,7 +197,7 @@ function ownHandler(endpoint: HandlerEndpoint): Handler {
       query: readQuery()(request.query as Query),
       rawQuery: url.includes('?') ? url.slice(url.indexOf('?') + 1) : '',
       headers: request.headers,
-      contentType: request.headers['content-type'] ?? null,
+      contentType: context.contentType,
       contentLength,
       body: request.raw,
       context,

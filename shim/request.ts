@@ -11,6 +11,8 @@ export class RequestContext implements Context {
   actor: Context['actor'] = null
   ts: number | undefined
   prefixed = false
+  /** as the client named it; null when it did not */
+  contentType: string | null = null
   private found: Instance | null = null
   private controller: AbortController | null = null
   private closed = false

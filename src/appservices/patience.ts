@@ -6,6 +6,11 @@ export const longestWaitMs = 30_000
 const firstWaitMs = 500
 /** A sign of life ends a wait at most this often: a bridge that talks but does not listen is not hammered. */
 const signOfLifeEveryMs = 1_000
+/**
+ * From the first sign of life to the attempt. Bridges on bridgev2 listen and ask who they are before their logins are loaded; what arrives in
+ * between they refuse for good ("not logged in"), although they acknowledge it.
+ */
+export const settleMs = 500
 
 type Why = (Outcome & { ok: false })['why']
 
@@ -15,10 +20,10 @@ export class Patience {
   /** something was heard since begin() */
   private woken = false
   private release: (() => void) | null = null
+  private defer: ((delayMs: number) => void) | null = null
   /** set while waiting after a failure to connect */
   private hopeful = false
   private lastHopeAt = Number.NEGATIVE_INFINITY
-  private cancelHope: () => void = () => undefined
   private idle = false
 
   constructor(ports: Ports) {
@@ -61,31 +66,35 @@ export class Patience {
     this.hopeful = why === 'connection'
     await this.wait(delayMs * (1 - chance / 2))
     this.hopeful = false
-    this.cancelHope()
   }
 
-  /** Any request of the bridge, a ping, its websocket: after a failure to connect it is tried again, at most once a second. */
+  /**
+   * Any request of the bridge, a ping, its websocket: after a failure to connect it is tried again when it has settled, at most once a second,
+   * and not before, should its turn have come sooner.
+   */
   signOfLife(): void {
     if (!this.hopeful) return
-    const sinceMs = this.ports.now() - this.lastHopeAt
-    const hope = () => {
-      this.lastHopeAt = this.ports.now()
-      this.release?.()
-    }
-    this.cancelHope()
-    if (sinceMs >= signOfLifeEveryMs) hope()
-    else this.cancelHope = this.ports.timer(signOfLifeEveryMs - sinceMs, hope)
+    this.hopeful = false
+    const now = this.ports.now()
+    this.lastHopeAt = Math.max(now + settleMs, this.lastHopeAt + signOfLifeEveryMs)
+    this.defer?.(this.lastHopeAt - now)
   }
 
   private wait(delayMs: number | null): Promise<void> {
     return new Promise((resolve) => {
+      let cancel: () => void = () => undefined
       const done = () => {
         cancel()
         this.release = null
+        this.defer = null
         resolve()
       }
-      const cancel = delayMs === null ? () => undefined : this.ports.timer(delayMs, done)
       this.release = done
+      this.defer = (ms) => {
+        cancel()
+        cancel = this.ports.timer(ms, done)
+      }
+      if (delayMs !== null) this.defer(delayMs)
     })
   }
 }

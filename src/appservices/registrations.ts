@@ -22,7 +22,8 @@ export async function registerBridge(instance: Instance, actor: Actor, given: Gi
   checkId(given.id)
   checkToken('as_token', given.asToken)
   checkToken('hs_token', given.hsToken)
-  const url = given.url ? checkUrl(instance, given.url, by) : given.url
+  // Empty says nowhere, as in a registration file.
+  const url = given.url ? checkUrl(instance, given.url, by) : given.url === undefined ? undefined : null
   const tokens = newTokens(instance)
   const row = await command(instance, (decision) => {
     const standing = decision.find('appservice', { id: given.id })

@@ -236,12 +236,19 @@ async function* chunksOf(body: ReadableStream<Uint8Array>): AsyncGenerator<Uint8
 
 /** GraphQL clients look for `errors`, Matrix clients for `errcode`: a refusal at the door has both. */
 function refuse(error: unknown, reply: FastifyReply, host: Host): FastifyReply {
-  const shown = publicError(error instanceof Error ? error : new Error(String(error)), host.ports.log)
-  const given = error instanceof MatrixError ? error : null
+  const given = error instanceof MatrixError ? error : fromFastify(error)
+  const shown = publicError(given ?? (error instanceof Error ? error : new Error(String(error))), host.ports.log)
   const waitMs = given?.fields['retry_after_ms']
   if (typeof waitMs === 'number') reply.header('retry-after', String(Math.max(1, Math.ceil(waitMs / 1_000))))
   return reply
     .code(given?.status ?? 500)
     .header('content-type', 'application/json')
     .send(JSON.stringify({ errcode: given?.errcode ?? 'M_UNKNOWN', error: shown.message, ...given?.fields, errors: [shown.toJSON()] }))
+}
+
+/** A content type that cannot be read, a body that was cut off. */
+function fromFastify(error: unknown): MatrixError | null {
+  if (!(error instanceof Error) || !('code' in error) || !String(error.code).startsWith('FST_')) return null
+  const status = 'statusCode' in error ? Number(error.statusCode) : 500
+  return status < 500 ? new MatrixError('M_NOT_JSON', error.message, {}, status) : null
 }

@@ -66,7 +66,7 @@ export async function runSubscription(args: ExecutionArgs): Promise<AsyncIterabl
   if (!(Symbol.asyncIterator in source)) return written(source, log)
   // Each event gets a context of its own: what loaders remember holds for one answer, not for the hours of a subscription.
   const results = mapSourceToResponseEvent(validated, source, (event) =>
-    executeSubscriptionEvent({ ...event, contextValue: context }),
+    executeSubscriptionEvent({ ...event, contextValue: { ...context } }),
   )
   // A generator that waits cannot be returned from outside: the signal ends what it waits for first.
   const end = (reason?: MatrixError) => controllers.get(context)?.abort(reason)

@@ -223,7 +223,9 @@ export class InstanceHost {
     const now = this.ports.now()
     if (known.actor.device !== null && now - known.notedAt > noteEveryMs) {
       known.notedAt = now
-      noteUse(known.instance, known.actor).catch((error: unknown) => this.ports.log.debug({ err: error }, 'the use of a device was not noted'))
+      noteUse(known.instance, known.actor).catch((error: unknown) =>
+        this.ports.log.debug({ err: error }, 'the use of a device was not noted'),
+      )
     }
     return { instance: known.instance, actor: known.actor }
   }

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { pino } from 'pino'
-import { longestWaitMs, Patience } from '../../src/appservices/patience.ts'
+import { longestWaitMs, Patience, settleMs } from '../../src/appservices/patience.ts'
 
 /** A clock that stands until it is moved; `random` gives the same byte again and again. */
 function clock(byte: number) {
@@ -56,7 +56,7 @@ test('waits double up to 30 s, less up to half by chance', async () => {
   }
 })
 
-test('a sign of life ends the wait after a failure to connect, at most once a second and never in vain', async () => {
+test('a sign of life ends the wait after a failure to connect when the bridge has settled, at most once a second and never in vain', async () => {
   const { ports, move, timers } = clock(0)
   const patience = new Patience(ports)
   const ended: string[] = []
@@ -69,6 +69,11 @@ test('a sign of life ends the wait after a failure to connect, at most once a se
   }
   void fail('first')
   patience.signOfLife()
+  move(settleMs - 1)
+  patience.signOfLife()
+  await turn()
+  assert.deepEqual(ended, [])
+  move(1)
   await turn()
   assert.deepEqual(ended, ['first'])
   void fail('second')
@@ -79,10 +84,21 @@ test('a sign of life ends the wait after a failure to connect, at most once a se
   await turn()
   assert.deepEqual(ended, ['first', 'second'])
   assert.equal(timers.size, 0)
+  patience.success()
+  // The timer would fire within the time that a bridge needs from its first request to its logins.
+  void fail('due soon')
+  move(400)
+  patience.signOfLife()
+  move(100)
+  await turn()
+  assert.equal(ended.length, 2)
+  move(1_000)
+  await turn()
+  assert.equal(ended.pop(), 'due soon')
   // It answers, so it lives: what failed is not for want of that.
   void fail('third', 'status')
   patience.signOfLife()
-  move(1_000)
+  move(settleMs)
   await turn()
   assert.deepEqual(ended, ['first', 'second'])
 })

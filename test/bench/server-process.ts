@@ -12,6 +12,8 @@ export interface ServerProcess {
   readonly administrator: { readonly userId: string; readonly password: string }
   /** from spawn to the first answer, ms */
   readonly startMs: number
+  /** what it has printed: its log */
+  printed(): string
   /** resident memory, MB */
   memoryMb(): number
   stop(signal?: NodeJS.Signals): Promise<void>
@@ -58,6 +60,7 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
     owner: options.accounts?.owner ?? account('you'),
     administrator: options.accounts?.administrator ?? account('administrator'),
     startMs,
+    printed: () => printed,
     memoryMb: () => Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${child.pid}/status`, 'utf8'))?.[1] ?? 0) / 1_024,
     async stop(signal = 'SIGTERM') {
       if (child.exitCode !== null || child.signalCode !== null) return

@@ -1,7 +1,7 @@
 /** Whatever id of another homeserver a request names: it reads nothing there and changes nothing there. */
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
-import { isEnumType, getNamedType, isInputObjectType, type GraphQLInputType } from 'graphql'
+import { type GraphQLInputType, getNamedType, isEnumType, isInputObjectType } from 'graphql'
 import type { NamedEndpoint } from '../../shim/endpoint.ts'
 import { allEndpoints } from '../../shim/table.ts'
 import { schema } from '../../src/graphql/schema.ts'
@@ -33,7 +33,9 @@ after(() => server[Symbol.asyncDispose]())
 
 test('every parameter is typed', () => {
   const untyped = [
-    ...allEndpoints.flatMap((endpoint) => parametersOf(endpoint).flatMap(({ place, name, kind }) => (kind ? [] : [`${endpoint.name}: ${place} ${name}`]))),
+    ...allEndpoints.flatMap((endpoint) =>
+      parametersOf(endpoint).flatMap(({ place, name, kind }) => (kind ? [] : [`${endpoint.name}: ${place} ${name}`])),
+    ),
     ...sdlParameters(schema).flatMap(({ owner, name, kind }) => (kind ? [] : [`${owner}.${name}`])),
   ]
   assert.deepEqual(untyped, [])

@@ -74,7 +74,9 @@ function selection(schema: GraphQLSchema, given: GraphQLOutputType, path: readon
   const type = getNamedType(given)
   if (isLeafType(type)) return ''
   if (isAbstractType(type)) {
-    const parts = schema.getPossibleTypes(type).map((each) => `... on ${each.name}${selection(schema, each, [...path, each.name], variables)}`)
+    const parts = schema
+      .getPossibleTypes(type)
+      .map((each) => `... on ${each.name}${selection(schema, each, [...path, each.name], variables)}`)
     return ` { __typename ${parts.join(' ')} }`
   }
   if (!isObjectType(type)) return ''
@@ -98,7 +100,8 @@ export function sdlParameters(schema: GraphQLSchema): SdlParameter[] {
   for (const type of Object.values(schema.getTypeMap())) {
     if (type.name.startsWith('__')) continue
     if (isObjectType(type)) {
-      for (const field of Object.values(type.getFields())) for (const arg of field.args) found.push(parameter(field.name, arg.name, arg.type))
+      for (const field of Object.values(type.getFields()))
+        for (const arg of field.args) found.push(parameter(field.name, arg.name, arg.type))
     } else if (isInputObjectType(type)) {
       for (const field of Object.values(type.getFields())) found.push(parameter(type.name, field.name, field.type))
     }

@@ -1,8 +1,8 @@
 /** A homeserver of somebody with something of everything in it, and a mark in each text by which it is known elsewhere. */
 import { createHash } from 'node:crypto'
 import type { OpenInstance } from '../../src/instances/open-instance.ts'
-import { tables } from '../../src/storage/tables.ts'
 import type { TableName } from '../../src/storage/tables.ts'
+import { tables } from '../../src/storage/tables.ts'
 import { command } from '../../src/stream/command.ts'
 import { registerPerson } from '../../src/users/accounts.ts'
 import { beginSession } from '../../src/users/sessions.ts'
@@ -26,7 +26,9 @@ export interface Home {
 
 /** A new session of a local user, without a password. */
 export async function sessionOf(server: TestServer, instance: OpenInstance, userId: string, refreshable = false) {
-  const session = await command(instance, (decision) => beginSession(decision, decision.find('user', { userId })!, { withRefreshToken: refreshable }))
+  const session = await command(instance, (decision) =>
+    beginSession(decision, decision.find('user', { userId })!, { withRefreshToken: refreshable }),
+  )
   return { ...session, client: new Client(() => server.url, session.accessToken, userId, session.deviceId) }
 }
 
@@ -54,7 +56,8 @@ export async function furnish(server: TestServer, homeserver: string, turn = 0):
   }
 
   // The same name at each home, and one of its own.
-  const register = 'mutation($id: String!, $registration: JsonObject) { registerBridge(id: $id, registration: $registration) { registration } }'
+  const register =
+    'mutation($id: String!, $registration: JsonObject) { registerBridge(id: $id, registration: $registration) { registration } }'
   const { registerBridge } = await graphql(owner, register, { id: 'whatsapp', registration: { 'x.note': mark } })
   await graphql(owner, register, { id: `own.${name}`, registration: { 'x.note': mark, namespaces: {} } })
   const asToken = registerBridge.registration.as_token as string
@@ -87,24 +90,31 @@ export async function furnish(server: TestServer, homeserver: string, turn = 0):
     'm.new_content': { msgtype: 'm.text', body: mark },
     'm.relates_to': { rel_type: 'm.replace', event_id: first },
   })
-  const reaction = await say(owner, '', 'm.reaction', `t-${name}-4`, { 'm.relates_to': { rel_type: 'm.annotation', event_id: first, key: mark } })
+  const reaction = await say(owner, '', 'm.reaction', `t-${name}-4`, {
+    'm.relates_to': { rel_type: 'm.annotation', event_id: first, key: mark },
+  })
   await ask(owner, 'POST', `/rooms/${room}/read_markers`, { 'm.fully_read': first, 'm.read': first })
   await ask(owner, 'PUT', `/rooms/${room}/state/x.note/note-of-${name}`, { note: mark })
   const me = encodeURIComponent(owner.userId)
   await ask(owner, 'PUT', `/user/${me}/rooms/${room}/tags/u.${mark}`, { order: 1 })
   await ask(owner, 'PUT', `/user/${me}/rooms/${room}/account_data/x.note`, { note: mark })
   await ask(owner, 'PUT', `/user/${me}/account_data/x.note`, { note: mark })
-  await ask(owner, 'PUT', '/directory/room/' + encodeURIComponent(alias), { room_id: portal })
+  await ask(owner, 'PUT', `/directory/room/${encodeURIComponent(alias)}`, { room_id: portal })
   await ask(owner, 'PUT', `/pushrules/global/override/rule-of-${name}`, { conditions: [], actions: ['notify'] })
   await ask(owner, 'PUT', `/profile/${me}/displayname`, { displayname: mark })
   await ask(bridge, 'PUT', as(ghost, `/profile/${encodeURIComponent(ghost)}/displayname`), { displayname: mark })
   await ask(bridge, 'POST', '/_bridge/state', { state_event: 'CONNECTED', remote_id: mark, timestamp: 1, ttl: 60 })
   await ask(bridge, 'POST', '/_bridge/checkpoints', {
-    checkpoints: [{ event_id: first, room_id: portal, step: 'REMOTE', status: 'SUCCESS', timestamp: 1, event_type: mark, reported_by: 'BRIDGE' }],
+    checkpoints: [
+      { event_id: first, room_id: portal, step: 'REMOTE', status: 'SUCCESS', timestamp: 1, event_type: mark, reported_by: 'BRIDGE' },
+    ],
   })
-  const own = (await ask(owner, 'POST', '/createRoom', { name: mark, preset: 'public_chat', visibility: 'public', invite: [personId] })).room_id
+  const own = (await ask(owner, 'POST', '/createRoom', { name: mark, preset: 'public_chat', visibility: 'public', invite: [personId] }))
+    .room_id
   await ask(person, 'POST', `/rooms/${encodeURIComponent(own)}/join`, {})
-  const note = (await ask(owner, 'PUT', `/rooms/${encodeURIComponent(own)}/send/m.room.message/t-${name}-5`, { msgtype: 'm.text', body: mark })).event_id
+  const note = (
+    await ask(owner, 'PUT', `/rooms/${encodeURIComponent(own)}/send/m.room.message/t-${name}-5`, { msgtype: 'm.text', body: mark })
+  ).event_id
   const { filter_id } = await ask(owner, 'POST', `/user/${me}/filter`, { room: { timeline: { types: [mark] } } })
   const upload = await owner.request('POST', `/_matrix/media/v3/upload?filename=${mark}.txt`, undefined, {
     raw: mark,
@@ -114,8 +124,11 @@ export async function furnish(server: TestServer, homeserver: string, turn = 0):
   const created = (await ask(owner, 'POST', '/_matrix/media/v1/create', {})).content_uri as string
   const { next_batch } = await ask(owner, 'GET', '/sync')
   const cursor = (await graphql(owner, '{ inbox(first: 1) { pageInfo { endCursor } } }', {})).inbox.pageInfo.endCursor
-  const place = (await graphql(owner, 'query($roomId: ID!) { room(roomId: $roomId) { timeline(last: 2) { pageInfo { startCursor } } } }', { roomId: portal }))
-    .room.timeline.pageInfo.startCursor
+  const place = (
+    await graphql(owner, 'query($roomId: ID!) { room(roomId: $roomId) { timeline(last: 2) { pageInfo { startCursor } } } }', {
+      roomId: portal,
+    })
+  ).room.timeline.pageInfo.startCursor
   return {
     instance,
     mark,

@@ -1,5 +1,5 @@
 /** Plain requests made from the endpoint table and the SDL: what is required is there, ids are those of a home. */
-import { getNamedType, type GraphQLInputType, isEnumType, isInputObjectType, isListType, isNonNullType } from 'graphql'
+import { type GraphQLInputType, getNamedType, isEnumType, isInputObjectType, isListType, isNonNullType } from 'graphql'
 import type { NamedEndpoint } from '../../shim/endpoint.ts'
 import type { RootField } from './documents.ts'
 import { contentNaming, type Home, type IdKind } from './home.ts'
@@ -33,6 +33,14 @@ export const plain: Readonly<Record<string, unknown>> = {
   width: 8,
   height: 8,
   'configureBridge.type': 'signal',
+  actions: ['notify', { set_tweak: 'sound', value: 'default' }],
+  rule: { conditions: [{ kind: 'event_match', key: 'type', pattern: 'm.*' }], actions: ['notify'] },
+  state: { state_event: 'CONNECTED', remote_id: 'one', timestamp: 1, ttl: 60 },
+  checkpoints: [
+    { event_id: '$a', room_id: '!a', step: 'REMOTE', status: 'SUCCESS', timestamp: 1, event_type: 'm.room.message', reported_by: 'BRIDGE' },
+  ],
+  'reportBridgeState.body': { state_event: 'CONNECTED', remote_id: 'one', timestamp: 1, ttl: 60 },
+  'setProfileField.body': { displayname: 'text' },
 }
 
 export interface PlainRequest {
@@ -43,9 +51,10 @@ export interface PlainRequest {
 
 export function restRequest(endpoint: NamedEndpoint, choice: Choice): PlainRequest {
   const known = new Map(parametersOf(endpoint).map(({ name, kind }) => [name, kind] as const))
-  const value = (name: string, schema: Schema): unknown => valueOf(endpoint.name, name, schema, known.get(name) ?? 'none', choice)
+  const value = (name: string, schema: Schema): unknown => valueFor(endpoint.name, name, schema, known.get(name) ?? 'none', choice)
   let path = endpoint.path
-  for (const name of pathParams(endpoint.path)) path = path.replace(`{${name}}`, encodeURIComponent(String(value(name, { type: 'string' }))))
+  for (const name of pathParams(endpoint.path))
+    path = path.replace(`{${name}}`, encodeURIComponent(String(value(name, { type: 'string' }))))
   const query = Object.entries(objectOf(endpoint.name, endpoint.query as unknown as Schema, choice))
   if (query.length > 0) path += `?${new URLSearchParams(query.map(([name, each]) => [name, String(each)]))}`
   const schema = bodyOf(endpoint)
@@ -57,7 +66,7 @@ function objectOf(operation: string, schema: Schema, choice: Choice): Record<str
   const object: Record<string, unknown> = {}
   for (const [name, property] of Object.entries(schema.properties ?? {})) {
     if (!schema.required?.includes(name) && !choice.include(name) && !mentions(property, choice)) continue
-    object[name] = valueOf(operation, name, property, kindOf(operation, name, property.type ?? 'any') ?? 'none', choice)
+    object[name] = valueFor(operation, name, property, kindOf(operation, name, property.type ?? 'any') ?? 'none', choice)
   }
   return object
 }
@@ -67,9 +76,9 @@ function mentions(schema: Schema, choice: Choice): boolean {
   return Object.keys(schema.properties ?? {}).some((name) => choice.include(name)) || inner.some((each) => mentions(each, choice))
 }
 
-function valueOf(operation: string, name: string, schema: Schema, kind: Kind, choice: Choice): unknown {
-  if (schema.type === 'array') return schema.items ? [valueOf(operation, name, schema.items, kind, choice)] : []
-  if (schema.anyOf?.length) return valueOf(operation, name, schema.anyOf[0]!, kind, choice)
+function valueFor(operation: string, name: string, schema: Schema, kind: Kind, choice: Choice): unknown {
+  if (schema.type === 'array') return schema.items ? [valueFor(operation, name, schema.items, kind, choice)] : []
+  if (schema.anyOf?.length) return valueFor(operation, name, schema.anyOf[0]!, kind, choice)
   if ('const' in schema) return schema.const
   if (schema.properties) return objectOf(operation, schema, choice)
   if (kind === 'content') return contentNaming(choice.from(name))
@@ -110,7 +119,10 @@ export function variablesOf(field: RootField, choice: Choice): Record<string, un
 
 function inputMentions(type: GraphQLInputType, choice: Choice): boolean {
   const named = getNamedType(type)
-  return isInputObjectType(named) && Object.values(named.getFields()).some((each) => choice.include(each.name) || inputMentions(each.type, choice))
+  return (
+    isInputObjectType(named) &&
+    Object.values(named.getFields()).some((each) => choice.include(each.name) || inputMentions(each.type, choice))
+  )
 }
 
 function inputOf(owner: string, name: string, given: GraphQLInputType, choice: Choice): unknown {

@@ -1,7 +1,8 @@
 /** A server with two homeservers that takes generated requests, and what must hold of it whatever they were. */
+
+import { setTimeout as sleep } from 'node:timers/promises'
 import { setFlagsFromString } from 'node:v8'
 import { runInNewContext } from 'node:vm'
-import { setTimeout as sleep } from 'node:timers/promises'
 import fc from 'fast-check'
 import { pino } from 'pino'
 import type { NamedEndpoint } from '../../shim/endpoint.ts'
@@ -86,7 +87,8 @@ export class Fuzz implements AsyncDisposable {
         }
       }),
     )
-    if (finds.length === 0 && this.logged.length > 0) finds.push({ case: this.named(cases[0]!), what: 'an error was logged', log: this.logged.join('') })
+    if (finds.length === 0 && this.logged.length > 0)
+      finds.push({ case: this.named(cases[0]!), what: 'an error was logged', log: this.logged.join('') })
     this.logged.length = 0
     return { finds, refused }
   }
@@ -125,7 +127,8 @@ export class Fuzz implements AsyncDisposable {
     const { server, home } = this
     const instance = await server.server.host.defaultInstance()
     this.home = { ...home, instance }
-    const works = async (token: string | undefined) => token !== undefined && (await server.client(token).get('/account/whoami')).status === 200
+    const works = async (token: string | undefined) =>
+      token !== undefined && (await server.client(token).get('/account/whoami')).status === 200
     for (const [actor, userId] of [
       ['owner', home.owner.userId],
       ['person', home.person.userId],

@@ -44,18 +44,22 @@ export function graphqlCases(field: RootField, home: Home): fc.Arbitrary<Case> {
 const leftOut = Symbol('left out')
 
 function argument(home: Home, owner: string, name: string, type: GraphQLInputType): fc.Arbitrary<unknown> {
-  const value = valueOf(home, owner, name, type)
+  const value = valueFor(home, owner, name, type)
   if (isNonNullType(type)) return fc.oneof({ arbitrary: value, weight: 60 }, { arbitrary: fc.constant(leftOut), weight: 1 })
-  return fc.oneof({ arbitrary: value, weight: 4 }, { arbitrary: fc.constant(leftOut), weight: 5 }, { arbitrary: fc.constant(null), weight: 1 })
+  return fc.oneof(
+    { arbitrary: value, weight: 4 },
+    { arbitrary: fc.constant(leftOut), weight: 5 },
+    { arbitrary: fc.constant(null), weight: 1 },
+  )
 }
 
-function valueOf(home: Home, owner: string, name: string, given: GraphQLInputType): fc.Arbitrary<unknown> {
+function valueFor(home: Home, owner: string, name: string, given: GraphQLInputType): fc.Arbitrary<unknown> {
   return fc.oneof({ arbitrary: rightValue(home, owner, name, given), weight: 40 }, { arbitrary: wrongType, weight: 1 })
 }
 
 function rightValue(home: Home, owner: string, name: string, given: GraphQLInputType): fc.Arbitrary<unknown> {
   const type = isNonNullType(given) ? given.ofType : given
-  if (isListType(type)) return fc.array(valueOf(home, owner, name, type.ofType), { maxLength: 4 })
+  if (isListType(type)) return fc.array(valueFor(home, owner, name, type.ofType), { maxLength: 4 })
   if (isEnumType(type)) return one(...type.getValues().map((value) => value.name))
   if (isInputObjectType(type)) {
     const fields = Object.values(type.getFields())
@@ -79,7 +83,17 @@ function rightValue(home: Home, owner: string, name: string, given: GraphQLInput
     case 'Float':
     case 'Position':
     case 'Timestamp':
-      return one<unknown>(...home.ids.position, 0, -1, 1.5, 1_700_000_000_000, Number.MAX_SAFE_INTEGER, -Number.MAX_SAFE_INTEGER, 2 ** 53, 1e300)
+      return one<unknown>(
+        ...home.ids.position,
+        0,
+        -1,
+        1.5,
+        1_700_000_000_000,
+        Number.MAX_SAFE_INTEGER,
+        -Number.MAX_SAFE_INTEGER,
+        2 ** 53,
+        1e300,
+      )
     case 'Boolean':
       return fc.boolean()
     case 'EventContent':
@@ -117,5 +131,17 @@ function documentOf(source: string): fc.Arbitrary<string> {
 
 const oddParts: fc.Arbitrary<object> = fc.oneof(
   { arbitrary: fc.constant({}), weight: 60 },
-  { arbitrary: one<object>({ operationName: 'x' }, { operationName: 1 }, { variables: [] }, { variables: 'x' }, { extensions: 1 }, { query: 1 }, { query: null }, { id: 'x' }), weight: 1 },
+  {
+    arbitrary: one<object>(
+      { operationName: 'x' },
+      { operationName: 1 },
+      { variables: [] },
+      { variables: 'x' },
+      { extensions: 1 },
+      { query: 1 },
+      { query: null },
+      { id: 'x' },
+    ),
+    weight: 1,
+  },
 )

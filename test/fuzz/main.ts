@@ -41,7 +41,9 @@ for (let round = 0; sent < requests && !isLate(); ) {
   if (measured && grown > mostGrownBytes) tell(`${Math.round(grown / 1_048_576)} MiB of heap were kept`)
   sent += fuzz.sent
   const seconds = (performance.now() - started) / 1_000
-  print(`${sent} requests in ${seconds.toFixed(0)} s (${Math.round(sent / seconds)}/s), ${seen.size} finds, heap +${Math.round(grown / 1_048_576)} MiB`)
+  print(
+    `${sent} requests in ${seconds.toFixed(0)} s (${Math.round(sent / seconds)}/s), ${seen.size} finds, heap +${Math.round(grown / 1_048_576)} MiB`,
+  )
 }
 print(`seed ${seed}: ${seen.size} finds in ${sent} requests`)
 process.exitCode = seen.size > 0 ? 1 : 0

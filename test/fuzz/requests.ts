@@ -35,16 +35,19 @@ export class Requests implements Disposable {
         resolve(status === 0 && !cut ? null : { status, headers: answered, text, cut })
       }
       const length = body === null || headers['transfer-encoding'] ? {} : { 'content-length': String(body.length) }
-      const outgoing = send({ hostname, port, agent: this.agent, method: request.method, path, headers: { ...length, ...headers } }, (incoming) => {
-        status = incoming.statusCode ?? 0
-        answered = incoming.headers
-        incoming.setEncoding('utf8')
-        incoming.on('data', (chunk: string) => {
-          text += chunk
-        })
-        incoming.once('end', finish)
-        incoming.once('error', finish)
-      })
+      const outgoing = send(
+        { hostname, port, agent: this.agent, method: request.method, path, headers: { ...length, ...headers } },
+        (incoming) => {
+          status = incoming.statusCode ?? 0
+          answered = incoming.headers
+          incoming.setEncoding('utf8')
+          incoming.on('data', (chunk: string) => {
+            text += chunk
+          })
+          incoming.once('end', finish)
+          incoming.once('error', finish)
+        },
+      )
       outgoing.once('error', finish)
       const timer = setTimeout(
         () => {
@@ -86,7 +89,8 @@ export function wrongIn(request: Case, reply: Reply | null): string | null {
   // "User-interactive authentication": the first refusal says what is asked for, and nothing else.
   if (status === 401 && body.flows !== undefined && body.errcode === undefined) return null
   if (isGraphql(request) && body.errors !== undefined && body.errcode === undefined) return wrongInGraphql(request, reply)
-  if (typeof body.errcode !== 'string' || !/^[A-Z][A-Z_.]+$/.test(body.errcode)) return `${status} without an errcode: ${text.slice(0, 200)}`
+  if (typeof body.errcode !== 'string' || !/^[A-Z][A-Z_.]+$/.test(body.errcode))
+    return `${status} without an errcode: ${text.slice(0, 200)}`
   if (typeof body.error !== 'string') return `${status} without words: ${text.slice(0, 200)}`
   if (status >= 500 && !named.includes(body.errcode)) return `${status} ${text.slice(0, 200)}`
   return null

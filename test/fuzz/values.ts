@@ -8,10 +8,80 @@ import { eventTypes, words } from './vocabulary.ts'
 const oneOf = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
 
 export const nastyText: fc.Arbitrary<string> = oneOf(
-  ...['', ' ', '\0', 'a\0b', '\ud800', 'a\udc00b', '\u{1f4a1}', '\u202e', '\ufeff', '\r\n', '..', '/', '%', '%00', '%2F', '?', '#', '&', '\\', "'", '"'],
-  ...['__proto__', 'constructor', 'toString', 'hasOwnProperty', 'null', 'undefined', 'true', '-1', '0', 'NaN', 'Infinity', '{}', '[]', '{"limit":1}'],
-  ...['@', '@:', '@a', '@a:', ':example.com', '@a:example.com:8448', '@A:example.com', '@é:example.com', '!', '!a', '!a:b', '$', '#', '#a:', '*', '**', '?*'],
-  ...['s', 's-1', 's0', 's1', 's-9007199254740991', 's9007199254740993', 't1', 's1_2', 'mxc://', 'mxc://a', 'mxc://a/b', 'mxc://a/../b', 'http://[', 'main'],
+  ...[
+    '',
+    ' ',
+    '\0',
+    'a\0b',
+    '\ud800',
+    'a\udc00b',
+    '\u{1f4a1}',
+    '\u202e',
+    '\ufeff',
+    '\r\n',
+    '..',
+    '/',
+    '%',
+    '%00',
+    '%2F',
+    '?',
+    '#',
+    '&',
+    '\\',
+    "'",
+    '"',
+  ],
+  ...[
+    '__proto__',
+    'constructor',
+    'toString',
+    'hasOwnProperty',
+    'null',
+    'undefined',
+    'true',
+    '-1',
+    '0',
+    'NaN',
+    'Infinity',
+    '{}',
+    '[]',
+    '{"limit":1}',
+  ],
+  ...[
+    '@',
+    '@:',
+    '@a',
+    '@a:',
+    ':example.com',
+    '@a:example.com:8448',
+    '@A:example.com',
+    '@é:example.com',
+    '!',
+    '!a',
+    '!a:b',
+    '$',
+    '#',
+    '#a:',
+    '*',
+    '**',
+    '?*',
+  ],
+  ...[
+    's',
+    's-1',
+    's0',
+    's1',
+    's-9007199254740991',
+    's9007199254740993',
+    't1',
+    's1_2',
+    'mxc://',
+    'mxc://a',
+    'mxc://a/b',
+    'mxc://a/../b',
+    'http://[',
+    'main',
+  ],
   ...['a'.repeat(255), 'a'.repeat(256), 'é'.repeat(128), `@${'a'.repeat(250)}:example.com`, `!${'a'.repeat(300)}:b`, 'x'.repeat(2_000)],
 )
 
@@ -22,15 +92,42 @@ export const text: fc.Arbitrary<string> = fc.oneof(
   { arbitrary: fc.string({ maxLength: 20 }), weight: 1 },
 )
 
-const whole = oneOf(0, 1, -1, 2, 5, 50, 100, 1_000, 2_147_483_647, -2_147_483_648, 2_147_483_648, 9_007_199_254_740_991, -9_007_199_254_740_991)
+const whole = oneOf(
+  0,
+  1,
+  -1,
+  2,
+  5,
+  50,
+  100,
+  1_000,
+  2_147_483_647,
+  -2_147_483_648,
+  2_147_483_648,
+  9_007_199_254_740_991,
+  -9_007_199_254_740_991,
+)
 const number = fc.oneof({ arbitrary: whole, weight: 6 }, { arbitrary: oneOf(0.5, -0.1, 1e300, 2 ** 53, -(2 ** 63)), weight: 1 })
 
-/** An id of this kind that exists, or one of another kind, or none. */
+/** An id of this kind that exists, mostly the first, which fits the first of other kinds; or one of another kind, or none. */
 export function idOf(home: Home, kind: Kind): fc.Arbitrary<string> {
   if (kind === 'none' || kind === 'content') return text
   const own = home.ids[kind as IdKind].map(String)
   const others = Object.values(home.ids).flat().map(String)
-  return fc.oneof({ arbitrary: oneOf(...own), weight: 12 }, { arbitrary: oneOf(...others), weight: 2 }, { arbitrary: text, weight: 3 })
+  return fc.oneof(
+    { arbitrary: fc.constant(own[0]!), weight: 18 },
+    { arbitrary: oneOf(...own), weight: 6 },
+    { arbitrary: oneOf(...others), weight: 1 },
+    { arbitrary: text, weight: 2 },
+  )
+}
+
+/** What is known to be right, as it is or with something in it that is not. */
+export function usually(home: Home, usual: unknown, otherwise: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
+  if (usual === undefined) return otherwise
+  const isMap = typeof usual === 'object' && usual !== null && !Array.isArray(usual)
+  const spoilt = json(home).map((more) => (isMap ? { ...(usual as object), ...(more as object) } : Array.isArray(usual) ? [...usual, more] : usual))
+  return fc.oneof({ arbitrary: fc.constant(usual), weight: 5 }, { arbitrary: spoilt, weight: 3 }, { arbitrary: otherwise, weight: 3 })
 }
 
 const made = new WeakMap<Home, fc.Arbitrary<unknown>>()
@@ -50,7 +147,11 @@ function makeJson(home: Home): fc.Arbitrary<unknown> {
     { arbitrary: number, weight: 3 },
     { arbitrary: oneOf<unknown>(true, false, null, [], {}), weight: 3 },
   )
-  const key = fc.oneof({ arbitrary: oneOf(...words), weight: 8 }, { arbitrary: ids.map(String), weight: 1 }, { arbitrary: nastyText, weight: 1 })
+  const key = fc.oneof(
+    { arbitrary: oneOf(...words), weight: 8 },
+    { arbitrary: ids.map(String), weight: 1 },
+    { arbitrary: nastyText, weight: 1 },
+  )
   return fc.letrec<{ value: unknown; object: unknown }>((tie) => ({
     value: fc.oneof({ depthSize: 'small' }, leaf, tie('object'), fc.array(tie('value'), { maxLength: 3 })),
     object: fc.array(fc.tuple(key, tie('value')), { maxLength: 5 }).map((pairs) => fromPairs(pairs)),
@@ -73,11 +174,30 @@ export function content(home: Home): fc.Arbitrary<unknown> {
   const shapes: fc.Arbitrary<unknown>[] = [
     fc.constant({ msgtype: 'm.text', body: 'text' }),
     fc.record({ msgtype: fc.constant('m.text'), body: text, 'm.relates_to': relation, 'm.new_content': json(home) }),
-    fc.record({ membership: oneOf<unknown>('join', 'invite', 'leave', 'ban', 'knock', 'x', 1, null), displayname: json(home), reason: text }),
-    fc.record({ users: fc.dictionary(oneOf(...ids.user.map(String), '@x'), number), events: fc.dictionary(oneOf(...eventTypes), number), ban: number }),
-    fc.record({ join_rule: oneOf<unknown>('public', 'invite', 'knock', 'restricted', 'x', 1), allow: fc.array(json(home), { maxLength: 2 }) }),
-    fc.record({ alias: oneOf<unknown>(...ids.alias, '#x', 1), alt_aliases: fc.array(oneOf<unknown>(...ids.alias, 1, null), { maxLength: 3 }) }),
-    fc.record({ actions: fc.array(json(home), { maxLength: 3 }), conditions: fc.array(json(home), { maxLength: 3 }), pattern: text, kind: text }),
+    fc.record({
+      membership: oneOf<unknown>('join', 'invite', 'leave', 'ban', 'knock', 'x', 1, null),
+      displayname: json(home),
+      reason: text,
+    }),
+    fc.record({
+      users: fc.dictionary(oneOf(...ids.user.map(String), '@x'), number),
+      events: fc.dictionary(oneOf(...eventTypes), number),
+      ban: number,
+    }),
+    fc.record({
+      join_rule: oneOf<unknown>('public', 'invite', 'knock', 'restricted', 'x', 1),
+      allow: fc.array(json(home), { maxLength: 2 }),
+    }),
+    fc.record({
+      alias: oneOf<unknown>(...ids.alias, '#x', 1),
+      alt_aliases: fc.array(oneOf<unknown>(...ids.alias, 1, null), { maxLength: 3 }),
+    }),
+    fc.record({
+      actions: fc.array(json(home), { maxLength: 3 }),
+      conditions: fc.array(json(home), { maxLength: 3 }),
+      pattern: text,
+      kind: text,
+    }),
     fc.record({ room: json(home), presence: json(home), event_fields: fc.array(text, { maxLength: 3 }), limit: number }),
     fc.constant(contentNaming(home)),
   ]
@@ -86,7 +206,10 @@ export function content(home: Home): fc.Arbitrary<unknown> {
     { arbitrary: shape, weight: 4 },
     { arbitrary: json(home), weight: 3 },
     { arbitrary: fc.tuple(shape, json(home)).map(([a, b]) => ({ ...(a as object), ...(b as object) })), weight: 2 },
-    { arbitrary: oneOf<unknown>({}, { body: 'a'.repeat(66_000) }, deep(60), deep(120), { a: 1.5 }, { a: 2 ** 53 }, { a: 'x\0y\ud800' }), weight: 1 },
+    {
+      arbitrary: oneOf<unknown>({}, { body: 'a'.repeat(66_000) }, deep(60), deep(120), { a: 1.5 }, { a: 2 ** 53 }, { a: 'x\0y\ud800' }),
+      weight: 1,
+    },
   )
 }
 
@@ -96,12 +219,14 @@ function deep(levels: number): unknown {
   return value
 }
 
-export const wrongType: fc.Arbitrary<unknown> = oneOf<unknown>(null, true, 0, -1, 1.5, 1e300, '', 'text', [], {}, [[]], [null], [1], [{}], { a: null })
+export const wrongType: fc.Arbitrary<unknown> = oneOf<unknown>(null, true, 0, -1, 1.5, 1e300, '', 'text', [], {}, [[]], [null], [1], [{}], {
+  a: null,
+})
 
 /** A value for a JSON schema, `name` saying whose id a string is. Mostly right. */
-export function valueOf(home: Home, schema: Schema, kind: (name: string, type: string) => Kind, name: string): fc.Arbitrary<unknown> {
+export function valueFor(home: Home, schema: Schema, kind: (name: string, type: string) => Kind, name: string): fc.Arbitrary<unknown> {
   const right = rightValue(home, schema, kind, name)
-  return fc.oneof({ arbitrary: right, weight: 24 }, { arbitrary: wrongType, weight: 1 })
+  return fc.oneof({ arbitrary: right, weight: 40 }, { arbitrary: wrongType, weight: 1 })
 }
 
 function rightValue(home: Home, schema: Schema, kind: (name: string, type: string) => Kind, name: string): fc.Arbitrary<unknown> {
@@ -113,11 +238,13 @@ function rightValue(home: Home, schema: Schema, kind: (name: string, type: strin
       return idOf(home, kind(name, 'string'))
     case 'integer':
     case 'number':
-      return /timeout/i.test(name) ? oneOf<unknown>(0, 1, 20, -1) : fc.oneof(oneOf<unknown>(schema.minimum ?? 0, schema.maximum ?? 10), number)
+      return /timeout/i.test(name)
+        ? oneOf<unknown>(0, 1, 20, -1)
+        : fc.oneof(oneOf<unknown>(schema.minimum ?? 0, schema.maximum ?? 10), number)
     case 'boolean':
       return fc.boolean()
     case 'array':
-      return fc.array(schema.items ? valueOf(home, schema.items, kind, name) : json(home), { maxLength: 4 })
+      return fc.array(schema.items ? valueFor(home, schema.items, kind, name) : json(home), { maxLength: 4 })
     case 'object':
       return schema.properties && Object.keys(schema.properties).length > 0 ? objectOf(home, schema, kind) : content(home)
     default:
@@ -127,15 +254,18 @@ function rightValue(home: Home, schema: Schema, kind: (name: string, type: strin
 
 function objectOf(home: Home, schema: Schema, kind: (name: string, type: string) => Kind): fc.Arbitrary<unknown> {
   const properties = Object.entries(schema.properties ?? {})
-  const values = Object.fromEntries(properties.map(([name, property]) => [name, valueOf(home, property, kind, name)] as const))
+  const values = Object.fromEntries(properties.map(([name, property]) => [name, valueFor(home, property, kind, name)] as const))
   const required = new Set(schema.required)
   const kept = fc.record(Object.fromEntries(properties.map(([name]) => [name, chance(required.has(name) ? 0.97 : 0.5)] as const)))
-  return fc.tuple(fc.record(values), kept, fc.oneof({ arbitrary: fc.constant({}), weight: 5 }, { arbitrary: json(home), weight: 1 })).map(([all, keep, more]) => ({
-    ...Object.fromEntries(Object.entries(all).filter(([name]) => keep[name])),
-    ...(more as object),
-  }))
+  return fc
+    .tuple(fc.record(values), kept, fc.oneof({ arbitrary: fc.constant({}), weight: 5 }, { arbitrary: json(home), weight: 1 }))
+    .map(([all, keep, more]) => ({
+      ...Object.fromEntries(Object.entries(all).filter(([name]) => keep[name])),
+      ...(more as object),
+    }))
 }
 
 export function chance(of: number): fc.Arbitrary<boolean> {
-  return fc.integer({ min: 0, max: 999 }).map((drawn) => drawn < of * 1_000)
+  const weight = Math.round(of * 1_000)
+  return fc.oneof({ arbitrary: fc.constant(true), weight }, { arbitrary: fc.constant(false), weight: 1_000 - weight })
 }

@@ -11,6 +11,10 @@ import { checkMemory, rememberLoads } from './memory-check.ts'
 
 const leastMs = 2_000
 const mostMs = 20_000
+/** sends that must have been answered in each instance */
+const fewest = 40
+/** Repeated at the end, of each instance: the last ones, in whose time the most failed. */
+const repeated = 300
 
 /** Named first, second and third; their keys are 1, 2 and 3. */
 export async function openInstances(place: Place, chance: Chance, faults: Faults, givesUp: boolean) {
@@ -42,7 +46,7 @@ export async function runAll(loads: ReadonlyMap<string, Load>, isEnough: () => b
   const start = performance.now()
   const until = () => {
     const ms = performance.now() - start
-    return ms > mostMs || (ms > leastMs && isEnough() && [...loads.values()].every((load) => load.answered > 150))
+    return ms > mostMs || (ms > leastMs && isEnough() && [...loads.values()].every((load) => load.answered > fewest))
   }
   await Promise.all([...loads.values()].map((load) => load.run(until)))
 }
@@ -61,10 +65,10 @@ async function checkSent(instance: OpenInstance, load: Load): Promise<void> {
     assert.ok(order !== undefined, `${sent.body} was answered and is gone`)
     assert.ok(order > (last.get(sent.actor.userId) ?? 0), 'events of one sender changed places')
     last.set(sent.actor.userId, order)
-    assert.equal(await resend(instance, sent), sent.eventId)
   }
+  for (const sent of answered.slice(-repeated)) assert.equal(await resend(instance, sent), sent.eventId)
   assert.equal(rows.length, answered.length, 'something was refused and is there')
-  assert.ok(answered.length > 100, `only ${answered.length} sends were answered`)
+  assert.ok(answered.length > fewest, `only ${answered.length} sends were answered`)
 }
 
 /** What an event names exists: no change set came through without those that it was decided on. */

@@ -114,7 +114,10 @@ export class Load {
     }
     if (what < 0.96) return this.portal()
     const { user } = actor
-    if (user !== null) return this.try((instance) => command(instance, (decision) => beginSession(decision, userOf(decision, user), { deviceId: `D${chance.between(0, 5)}` })))
+    if (user !== null)
+      return this.try((instance) =>
+        command(instance, (decision) => beginSession(decision, userOf(decision, user), { deviceId: `D${chance.between(0, 5)}` })),
+      )
   }
 
   /** A ghost that is new makes its user in the commit of what it does. */

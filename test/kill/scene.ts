@@ -35,7 +35,13 @@ export async function setScene(server: ServerProcess, senders: number, signal: A
     const body = { preset: 'private_chat', 'com.beeper.initial_members': [...ghosts, account.userId] }
     rooms.push((await bot.ask('POST', '/createRoom', body)).room_id)
   }
-  return { bridge, rooms, reader, syncing, senders: [...ghosts.map((ghost) => client(registration.as_token, ghost)), ...ghosts.map(() => reader)] }
+  return {
+    bridge,
+    rooms,
+    reader,
+    syncing,
+    senders: [...ghosts.map((ghost) => client(registration.as_token, ghost)), ...ghosts.map(() => reader)],
+  }
 }
 
 /** The messages that the bridge acted upon, ids by room: like a real one it knows its last transaction again, and none before that. */

@@ -1,7 +1,7 @@
 /** What a bridge may do as the owner is this list, on both faces; everything else is 403 M_FORBIDDEN. */
 import assert from 'node:assert/strict'
 import { after, before, beforeEach, describe, test } from 'node:test'
-import { getNamedType, type GraphQLObjectType, isLeafType, isObjectType } from 'graphql'
+import { type GraphQLObjectType, getNamedType, isLeafType, isObjectType } from 'graphql'
 import { allEndpoints } from '../../shim/table.ts'
 import { schema } from '../../src/graphql/schema.ts'
 import { type RootField, rootFields } from '../crossing/documents.ts'
@@ -23,7 +23,15 @@ const inRooms = {
   ],
   sdl: [
     ...['mutation sendMessage', 'mutation redact', 'mutation sendState', 'query roomStateEvent', 'query roomState'],
-    ...['query room', 'query event', 'query roomMessages', 'query roomContext', 'query roomMembers', 'query joinedMembers', 'query roomAliases'],
+    ...[
+      'query room',
+      'query event',
+      'query roomMessages',
+      'query roomContext',
+      'query roomMembers',
+      'query joinedMembers',
+      'query roomAliases',
+    ],
     ...['mutation joinRoom', 'mutation knockRoom', 'mutation inviteUser', 'mutation kickUser', 'mutation banUser', 'mutation unbanUser'],
     ...['mutation leaveRoom', 'mutation forgetRoom'],
     ...['mutation sendReceipt', 'mutation setReadMarkers', 'mutation setTyping'],
@@ -44,7 +52,14 @@ const anywhere = {
   ],
   sdl: [
     ...['mutation createRoom', 'query joinedRooms', 'query whoami', 'query accountData', 'mutation setAccountData'],
-    ...['query profile', 'query profileField', 'query user', 'mutation setProfileField', 'mutation setDisplayName', 'mutation setAvatarUrl'],
+    ...[
+      'query profile',
+      'query profileField',
+      'query user',
+      'mutation setProfileField',
+      'mutation setDisplayName',
+      'mutation setAvatarUrl',
+    ],
     ...['mutation createMedia', 'query media', 'query maxUploadBytes'],
   ],
 }
@@ -52,7 +67,15 @@ const anywhere = {
 /** What everybody may ask without a token. */
 const open = {
   rest: ['getVersions', 'getRoomIdByAlias', 'getRoomVisibilityOnDirectory', 'getPublicRooms', 'queryPublicRooms'],
-  sdl: ['query versions', 'query position', 'query loginFlows', 'query homeserverUrl', 'query publicRooms', 'query roomOfAlias', 'query roomListed'],
+  sdl: [
+    'query versions',
+    'query position',
+    'query loginFlows',
+    'query homeserverUrl',
+    'query publicRooms',
+    'query roomOfAlias',
+    'query roomListed',
+  ],
 }
 
 let server: TestServer
@@ -78,8 +101,14 @@ beforeEach(async () => {
 test('the list names what there is', () => {
   const rest = allEndpoints.map(({ name }) => name)
   const sdl = rootFields(schema).map(nameOf)
-  assert.deepEqual([...inRooms.rest, ...anywhere.rest, ...open.rest].filter((name) => !rest.includes(name)), [])
-  assert.deepEqual([...inRooms.sdl, ...anywhere.sdl, ...open.sdl].filter((name) => !sdl.includes(name)), [])
+  assert.deepEqual(
+    [...inRooms.rest, ...anywhere.rest, ...open.rest].filter((name) => !rest.includes(name)),
+    [],
+  )
+  assert.deepEqual(
+    [...inRooms.sdl, ...anywhere.sdl, ...open.sdl].filter((name) => !sdl.includes(name)),
+    [],
+  )
 })
 
 describe('as the owner, by REST', () => {
@@ -128,7 +157,9 @@ test('of the viewer what whoami says', async () => {
   for (const [name, field] of Object.entries(named)) {
     const inner = isLeafType(getNamedType(field.type)) ? '' : ' { __typename }'
     const path = asOwner('/graphql')
-    const reply = await server.client(home.asToken).request('POST', path, { query: `{ viewer { ${name}${inner} } }` }, { headers: { 'content-type': 'application/json' } })
+    const reply = await server
+      .client(home.asToken)
+      .request('POST', path, { query: `{ viewer { ${name}${inner} } }` }, { headers: { 'content-type': 'application/json' } })
     const errcode = reply.body.errors?.[0].extensions.errcode
     assert.equal(errcode, ['userId', 'user', 'deviceId', 'admin'].includes(name) ? undefined : 'M_FORBIDDEN', name)
   }
@@ -180,10 +211,12 @@ test('a bridge acts for nobody outside its namespaces, and for nobody who logs i
     const login = await all.post('/login', { type: 'm.login.application_service', identifier: { type: 'm.id.user', user: userId } })
     assert.deepEqual([login.status, login.body.errcode], [400, 'M_EXCLUSIVE'])
   }
+  assert.equal((await home.owner.graphql('mutation { deleteBridge(id: "greedy") }')).data.deleteBridge, true)
   const late = 'mutation { registerBridge(id: "late") { registration } }'
   const { data: second } = await home.owner.graphql(late)
-  refused(await server.client(second.registerBridge.registration.as_token).get(`/account/whoami?user_id=${encodeURIComponent(person.userId)}`))
-  assert.equal((await home.owner.graphql('mutation { deleteBridge(id: "greedy") }')).data.deleteBridge, true)
+  refused(
+    await server.client(second.registerBridge.registration.as_token).get(`/account/whoami?user_id=${encodeURIComponent(person.userId)}`),
+  )
 })
 
 test('a bridge has no device of the owner', async () => {
@@ -196,7 +229,10 @@ test('a bridge has no device of the owner', async () => {
 function choice(room: number): Choice {
   const { ids } = home
   const events = room === 0 ? ids.event : [ids.event.at(-1)!]
-  const chosen: Home = { ...home, ids: { ...ids, room: [ids.room[room]!], roomOrAlias: [ids.room[room]!], event: events, pushRule: [ids.room[room]!] } }
+  const chosen: Home = {
+    ...home,
+    ids: { ...ids, room: [ids.room[room]!], roomOrAlias: [ids.room[room]!], event: events, pushRule: [ids.room[room]!] },
+  }
   return { from: () => chosen, include: (name) => name === 'user_id' }
 }
 
@@ -230,7 +266,8 @@ async function firstOf(response: Response): Promise<string> {
   const reader = response.body!.getReader()
   const waited = setTimeout(() => void reader.cancel(), 150)
   let text = ''
-  for (let next = await reader.read(); !next.done && !text.includes('data: '); next = await reader.read()) text += new TextDecoder().decode(next.value)
+  for (let next = await reader.read(); !next.done && !text.includes('data: '); next = await reader.read())
+    text += new TextDecoder().decode(next.value)
   clearTimeout(waited)
   await reader.cancel()
   return /^data: (.+)$/m.exec(text)?.[1] ?? ''

@@ -3,6 +3,8 @@ import { ask, type BridgeProcess } from './bridge-process.ts'
 
 export interface EchoRecord {
   readonly seq: number
+  /** ms */
+  readonly ts: number
   readonly id: string
   readonly kind: string
   readonly portal: number
@@ -45,7 +47,7 @@ export class EchoNetwork {
     return (await ask(`${this.address}/remote`, 'POST', deed)).sent
   }
 
-  /** Of what came from Matrix, all of a kind after `seq`; with `text` only those that say it. */
+  /** Of what came from Matrix, all of a kind after `seq`. */
   async received(kind: string, after = 0): Promise<EchoRecord[]> {
     return (await ask(`${this.address}/received?kind=${kind}&after=${after}`, 'GET')).received
   }

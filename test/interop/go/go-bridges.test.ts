@@ -8,7 +8,7 @@ import { EventType, type MatrixClient, type MatrixEvent, MsgType, type Room, Roo
 import { type ServerProcess, startProcess } from '../../bench/server-process.ts'
 import { ask, BridgeProcess, buildBridges, freePort } from './bridge-process.ts'
 import { EchoNetwork, type EchoRecord } from './echo-network.ts'
-import { messages, openClient, readWhole, sendStatus, texts, until } from './sdk-client.ts'
+import { insist, messages, openClient, react, reactions, readUpTo, readWhole, sendStatus, texts, until, whenSettled } from './sdk-client.ts'
 
 const portals = 20
 const ghosts = 10
@@ -62,46 +62,14 @@ function bridgeOn(domains: Record<string, string>): void {
       return (await client.sendTextMessage(roomIds[portal - 1]!, text)).event_id
     }
 
-    /** As Element does it: what was not sent is sent again, under the same transaction id. */
-    async function insist(portal: number, text: string): Promise<void> {
-      const room = roomOf(portal)
-      await say(portal, text).catch(async () => {
-        const pending = () =>
-          room
-            .getLiveTimeline()
-            .getEvents()
-            .find((event) => event.status === 'not_sent')
-        for (let event = pending(); event; event = pending()) {
-          await new Promise((resolve) => setTimeout(resolve, 250))
-          await client.resendEvent(event, room).catch(() => undefined)
-        }
-      })
-    }
-
-    /** Waits for the bridge's word that the other side has it, or refused it. */
-    function whenSettled(portal: number, eventId: string): Promise<string> {
-      return until(`the status of ${eventId} in portal ${portal}`, () => sendStatus(roomOf(portal), eventId))
+    /** What GraphQL answers the owner. */
+    async function query(text: string, variables: Record<string, string> = {}) {
+      const headers = { authorization: `Bearer ${client.getAccessToken()}`, 'content-type': 'application/json' }
+      return (await ask(`${server.url}/graphql`, 'POST', { query: text, variables }, headers)).data
     }
 
     async function receivedFrom(eventId: string, kind = 'message'): Promise<EchoRecord[]> {
       return (await network.received(kind)).filter((record) => record.event_id === eventId)
-    }
-
-    /** Where a user has said to have read up to; a sender's own message says nothing. */
-    function readUpTo(portal: number, userId: string): string | undefined {
-      return roomOf(portal).getReadReceiptForUserId(userId, true)?.eventId
-    }
-
-    function react(portal: number, eventId: string, key: string): Promise<{ event_id: string }> {
-      return client.sendEvent(roomIds[portal - 1]!, EventType.Reaction, {
-        'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key },
-      } as never)
-    }
-
-    function reactions(portal: number, eventId: string): [string, string][] {
-      const found = roomOf(portal).relations.getChildEventsForEvent(eventId, 'm.annotation', 'm.reaction')
-      const kept = (found?.getRelations() ?? []).filter((event) => !event.isRedacted())
-      return kept.map((event) => [event.getSender()!, event.getRelation()!.key!])
     }
 
     describe('echobridge', () => {
@@ -153,20 +121,15 @@ function bridgeOn(domains: Record<string, string>): void {
                 texts(room),
                 Array.from({ length: history }, (_, i) => `chat ${portal}, history ${i + 1} of ${history}`),
               )
-              const senders = messages(room).map((event) => event.getSender())
+              const shown = messages(room).map((event) => [event.getId(), event.getSender(), event.getTs()])
+              const there = await network.messages(portal)
               assert.deepEqual(
-                senders,
-                Array.from({ length: history }, (_, i) =>
-                  (i + 1) % (ghosts + 1) === 0 ? server.owner.userId : echo.ghost((i + 1) % (ghosts + 1)),
-                ),
+                shown,
+                there.map(({ event_id: id, ghost, ts }) => [id, ghost === 0 ? server.owner.userId : echo.ghost(ghost), ts]),
               )
               await room.loadMembersIfNeeded()
-              const names = room.getJoinedMembers().map((member) => [member.userId, member.rawDisplayName])
-              for (let k = 1; k <= ghosts; k++)
-                assert.ok(
-                  names.some(([id, name]) => id === echo.ghost(k) && name === `Echo ${k}`),
-                  `${JSON.stringify(names)}`,
-                )
+              const names = room.getJoinedMembers().map((member) => `${member.userId} ${member.rawDisplayName}`)
+              for (let k = 1; k <= ghosts; k++) assert.ok(names.includes(`${echo.ghost(k)} Echo ${k}`), names.join())
               assert.equal(names.length, ghosts + 2, 'the ghosts, the bot and the owner')
               assert.equal(room.name, `Echo chat ${portal}`)
             }
@@ -184,8 +147,8 @@ function bridgeOn(domains: Record<string, string>): void {
         const sent = await Promise.all(everyPortal.map((portal) => say(portal, `answer in ${portal}`)))
         for (const [i, eventId] of sent.entries()) {
           const portal = i + 1
-          assert.equal(await whenSettled(portal, eventId), 'SUCCESS')
-          await until(`the receipt of the bot in portal ${portal}`, () => readUpTo(portal, echo.bot) === eventId)
+          assert.equal(await whenSettled(roomOf(portal), eventId), 'SUCCESS')
+          await until(`the receipt of the bot in portal ${portal}`, () => readUpTo(roomOf(portal), echo.bot) === eventId)
           const received = await receivedFrom(eventId)
           assert.deepEqual(
             received.map((record) => [record.portal, record.text, record.sender]),
@@ -198,19 +161,14 @@ function bridgeOn(domains: Record<string, string>): void {
 
       test('what the bridge says of itself and of messages can be asked for', async () => {
         const eventId = await say(1, 'watched')
-        await whenSettled(1, eventId)
-        const headers = { authorization: `Bearer ${client.getAccessToken()}`, 'content-type': 'application/json' }
-        const query = '{ bridges { id states { remoteId stateEvent } } }'
-        const { data } = await ask(`${server.url}/graphql`, 'POST', { query }, headers)
-        const states = data.bridges.find((bridge: { id: string }) => bridge.id === 'echobridge').states
-        assert.ok(
-          states.some((state: Record<string, string>) => state['remoteId'] === 'alice' && state['stateEvent'] === 'CONNECTED'),
-          JSON.stringify(states),
-        )
+        await whenSettled(roomOf(1), eventId)
+        const { bridges } = await query('{ bridges { id states { remoteId stateEvent } } }')
+        assert.deepEqual(bridges, [{ id: 'echobridge', states: [{ remoteId: 'alice', stateEvent: 'CONNECTED' }] }])
         await until('the checkpoint', async () => {
-          const question = `query($id: String!) { messageCheckpoints(eventId: $id) { step status } }`
-          const answer = await ask(`${server.url}/graphql`, 'POST', { query: question, variables: { id: eventId } }, headers)
-          return answer.data.messageCheckpoints.some(
+          const { messageCheckpoints } = await query('query($id: String!) { messageCheckpoints(eventId: $id) { step status } }', {
+            id: eventId,
+          })
+          return messageCheckpoints.some(
             (checkpoint: Record<string, string>) => checkpoint['step'] === 'REMOTE' && checkpoint['status'] === 'SUCCESS',
           )
         })
@@ -218,7 +176,7 @@ function bridgeOn(domains: Record<string, string>): void {
 
       test('an edit, a reaction and redactions of the owner reach the other side', async () => {
         const [roomId, eventId] = [roomIds[0]!, await say(1, 'tpyo')]
-        await whenSettled(1, eventId)
+        await whenSettled(roomOf(1), eventId)
         const [{ id: target }] = (await receivedFrom(eventId)) as [EchoRecord]
         const { event_id: editId } = await client.sendEvent(roomId, EventType.RoomMessage, {
           msgtype: MsgType.Text,
@@ -226,14 +184,14 @@ function bridgeOn(domains: Record<string, string>): void {
           'm.new_content': { msgtype: MsgType.Text, body: 'typo' },
           'm.relates_to': { rel_type: 'm.replace', event_id: eventId },
         } as never)
-        assert.equal(await whenSettled(1, editId), 'SUCCESS')
-        const { event_id: reactionId } = await react(1, eventId, '👍')
-        assert.equal(await whenSettled(1, reactionId), 'SUCCESS')
+        assert.equal(await whenSettled(roomOf(1), editId), 'SUCCESS')
+        const reactionId = await react(client, roomIds[0]!, eventId, '👍')
+        assert.equal(await whenSettled(roomOf(1), reactionId), 'SUCCESS')
         const { event_id: unreactId } = await client.redactEvent(roomId, reactionId)
-        assert.equal(await whenSettled(1, unreactId), 'SUCCESS')
+        assert.equal(await whenSettled(roomOf(1), unreactId), 'SUCCESS')
         assert.equal((await network.messages(1)).find((message) => message.id === target)?.text, 'typo')
         const { event_id: removalId } = await client.redactEvent(roomId, eventId)
-        assert.equal(await whenSettled(1, removalId), 'SUCCESS')
+        assert.equal(await whenSettled(roomOf(1), removalId), 'SUCCESS')
         const all = await Promise.all(['edit', 'reaction', 'reaction_remove', 'redaction'].map((kind) => network.received(kind)))
         assert.deepEqual(
           all.flat().map((record) => [record.kind, record.portal, record.target, record.target_event_id, record.text || record.emoji]),
@@ -255,13 +213,13 @@ function bridgeOn(domains: Record<string, string>): void {
         await network.act({ kind: 'edit', portal: 2, target, text: 'hello' })
         await until('the edit', () => seen.getContent()['body'] === 'hello')
         await network.act({ kind: 'reaction', portal: 2, ghost: 4, target, emoji: '🎉' })
-        await until('the reaction', () => reactions(2, eventId).length === 1)
+        await until('the reaction', () => reactions(roomOf(2), eventId).length === 1)
         assert.deepEqual(
-          reactions(2, eventId).map(([sender, key]) => [sender, key.replace('\ufe0f', '')]),
+          reactions(roomOf(2), eventId).map(([sender, key]) => [sender, key.replace('\ufe0f', '')]),
           [[echo.ghost(4), '🎉']],
         )
         await network.act({ kind: 'reaction_remove', portal: 2, ghost: 4, target, emoji: '🎉' })
-        await until('no reaction', () => reactions(2, eventId).length === 0)
+        await until('no reaction', () => reactions(roomOf(2), eventId).length === 0)
         await network.act({ kind: 'redaction', portal: 2, ghost: 3, target })
         await until('the redaction', () => seen.isRedacted())
       })
@@ -277,9 +235,9 @@ function bridgeOn(domains: Record<string, string>): void {
         const seen = await until('the message', () => roomOf(3).findEventById(eventId))
         assert.equal(seen.getSender(), server.owner.userId)
         await network.act({ kind: 'reaction', portal: 3, ghost: 0, target, emoji: '❤' })
-        await until('the reaction', () => reactions(3, eventId).some(([sender]) => sender === server.owner.userId))
+        await until('the reaction', () => reactions(roomOf(3), eventId).some(([sender]) => sender === server.owner.userId))
         const answer = await say(3, 'from my desk')
-        assert.equal(await whenSettled(3, answer), 'SUCCESS')
+        assert.equal(await whenSettled(roomOf(3), answer), 'SUCCESS')
         assert.equal((await network.received('message')).length, before + 1)
         assert.equal((await network.received('reaction')).filter((record) => record.portal === 3).length, 0)
       })
@@ -290,9 +248,9 @@ function bridgeOn(domains: Record<string, string>): void {
         const event = await until('the last message', () => roomOf(4).findEventById(last.event_id))
         assert.ok(roomOf(4).getUnreadNotificationCount() > 0)
         await network.act({ kind: 'receipt', portal: 4, ghost: 5, target: second.id })
-        await until('the receipt of a ghost', () => readUpTo(4, echo.ghost(5)) === second.event_id)
+        await until('the receipt of a ghost', () => readUpTo(roomOf(4), echo.ghost(5)) === second.event_id)
         await network.act({ kind: 'receipt', portal: 4, ghost: 0, target: first.id })
-        await until('what the owner has read on the phone', () => readUpTo(4, server.owner.userId) === first.event_id)
+        await until('what the owner has read on the phone', () => readUpTo(roomOf(4), server.owner.userId) === first.event_id)
         await client.sendReadReceipt(event)
         await until('no unread count', () => roomOf(4).getUnreadNotificationCount() === 0)
         const received = await until('the receipt of the owner', async () => {
@@ -326,7 +284,7 @@ function bridgeOn(domains: Record<string, string>): void {
       test('an answer that the other side refuses shows a failure', async () => {
         await network.refuse('message')
         const eventId = await say(6, 'no way')
-        assert.equal(await whenSettled(6, eventId), 'FAIL_PERMANENT')
+        assert.equal(await whenSettled(roomOf(6), eventId), 'FAIL_PERMANENT')
         await until('the notice', () =>
           messages(roomOf(6)).some((event) => event.getContent().msgtype === MsgType.Notice && event.getSender() === echo.bot),
         )
@@ -334,12 +292,12 @@ function bridgeOn(domains: Record<string, string>): void {
           (await receivedFrom(eventId)).map((record) => record.refused),
           [true],
         )
-        assert.equal(await whenSettled(6, await say(6, 'all right')), 'SUCCESS')
+        assert.equal(await whenSettled(roomOf(6), await say(6, 'all right')), 'SUCCESS')
       })
 
       test('a server killed while messages go both ways loses and doubles nothing', async () => {
         const burst = network.act({ kind: 'message', count: 3 * portals, text: 'burst' })
-        const answers = everyPortal.map((portal) => insist(portal, `during the kill ${portal}`))
+        const answers = everyPortal.map((portal) => insist(client, roomOf(portal), `during the kill ${portal}`))
         await until('the first of the burst', () => everyPortal.some((portal) => texts(roomOf(portal)).includes('burst 1')))
         await server.stop('SIGKILL')
         server = await startProcess({ dataDir, environment, accounts: server })
@@ -353,7 +311,7 @@ function bridgeOn(domains: Record<string, string>): void {
             ['burst 1', 'burst 2', 'burst 3'],
           )
           const event = messages(room).find((candidate) => candidate.getContent()['body'] === `during the kill ${portal}`)!
-          assert.equal(await whenSettled(portal, event.getId()!), 'SUCCESS')
+          assert.equal(await whenSettled(roomOf(portal), event.getId()!), 'SUCCESS')
           assert.equal((await receivedFrom(event.getId()!)).length, 1)
           assert.equal(echo.rowsOf(event.getId()!), 1)
         }
@@ -366,7 +324,7 @@ function bridgeOn(domains: Record<string, string>): void {
         const sent = await Promise.all(everyPortal.map((portal) => say(portal, `while away ${portal}`)))
         await echo.run()
         for (const [i, eventId] of sent.entries()) {
-          assert.equal(await whenSettled(i + 1, eventId), 'SUCCESS')
+          assert.equal(await whenSettled(roomOf(i + 1), eventId), 'SUCCESS')
           assert.equal((await receivedFrom(eventId)).length, 1)
           assert.equal(echo.rowsOf(eventId), 1)
         }
@@ -429,6 +387,14 @@ function bridgeOn(domains: Record<string, string>): void {
         assert.deepEqual([displayname, avatar], ['WhatsApp bridge bot', 'mxc://maunium.net/NeXNQarUbrlYBiPCpprYsRqr'])
         assert.equal(whatsapp.complaints(), '')
       })
+    })
+
+    test('in the end nothing is left to deliver, and the server has logged no error', async () => {
+      await until('the last delivery', async () => {
+        const { bridges } = await query('{ bridges { queueLength failures } }')
+        return bridges.every((bridge: Record<string, number>) => bridge['queueLength'] === 0 && bridge['failures'] === 0)
+      })
+      assert.doesNotMatch(server.printed(), /"level":[56]0/)
     })
   })
 }

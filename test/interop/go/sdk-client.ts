@@ -1,5 +1,14 @@
 /** A person at matrix-js-sdk, and what the person sees. */
-import { ClientEvent, createClient, EventTimeline, type MatrixClient, type MatrixEvent, type Room } from 'matrix-js-sdk'
+import {
+  ClientEvent,
+  createClient,
+  EventStatus,
+  EventTimeline,
+  EventType,
+  type MatrixClient,
+  type MatrixEvent,
+  type Room,
+} from 'matrix-js-sdk'
 import { logger } from 'matrix-js-sdk/lib/logger.js'
 
 /** The SDK tells every request to the logger that a client was given, and the rest to its own. */
@@ -72,4 +81,41 @@ export function sendStatus(room: Room, eventId: string): string | undefined {
     .getEvents()
     .filter((event) => event.getType() === 'com.beeper.message_send_status')
   return ofType.findLast((event) => event.getContent()['m.relates_to']?.event_id === eventId)?.getContent()['status']
+}
+
+/** Waits for the bridge's word that the other side has it, or refused it. */
+export function whenSettled(room: Room, eventId: string): Promise<string> {
+  return until(`the status of ${eventId} in ${room.name}`, () => sendStatus(room, eventId))
+}
+
+/** Where a user has said to have read up to; that somebody wrote says nothing. */
+export function readUpTo(room: Room, userId: string): string | undefined {
+  return room.getReadReceiptForUserId(userId, true)?.eventId
+}
+
+/** Who reacts to an event with what. */
+export function reactions(room: Room, eventId: string): [sender: string, key: string][] {
+  const relations = room.relations.getChildEventsForEvent(eventId, 'm.annotation', 'm.reaction')?.getRelations() ?? []
+  return relations.filter((event) => !event.isRedacted()).map((event) => [event.getSender()!, event.getRelation()!.key!])
+}
+
+/** The id of the reaction. */
+export async function react(client: MatrixClient, roomId: string, eventId: string, key: string): Promise<string> {
+  const content = { 'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key } }
+  return (await client.sendEvent(roomId, EventType.Reaction, content as never)).event_id
+}
+
+/** Says it as Element does: what was not sent is sent again, under the same transaction id. */
+export async function insist(client: MatrixClient, room: Room, text: string): Promise<void> {
+  const unsent = () =>
+    room
+      .getLiveTimeline()
+      .getEvents()
+      .find((event) => event.status === EventStatus.NOT_SENT)
+  await client.sendTextMessage(room.roomId, text).catch(async () => {
+    for (let event = unsent(); event; event = unsent()) {
+      await new Promise((resolve) => setTimeout(resolve, 250))
+      await client.resendEvent(event, room).catch(() => undefined)
+    }
+  })
 }

@@ -35,6 +35,7 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
   const typing = owner.follow(typingQuery, { roomId, after }, ({ typing: change }) => ({ position: change.position, value: change.userIds as string[] }))
   const receipts = owner.follow(receiptsQuery, { roomId, after }, ({ receipts: change }) => ({ position: change.position, value: change.receipts as ReceiptValue[] }))
   const followers: Follower<unknown>[] = [timeline, inbox, typing, receipts]
+  t.after(() => Promise.allSettled(followers.map((follower) => follower.stop())))
 
   const sent: string[] = []
   const orders = new Map<string, number>()
