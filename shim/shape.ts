@@ -2,9 +2,10 @@
  * Checks a value against a TypeBox schema, and tells what is wrong as Matrix does: M_MISSING_PARAM for what is not there, M_BAD_JSON for the
  * wrong type, M_INVALID_PARAM for a wrong value. It knows the keywords below and refuses a schema with others when the endpoint is made.
  */
-import { type TSchema, Type } from 'typebox'
+import type { TSchema } from 'typebox'
 import { MatrixError } from '../src/errors.ts'
 import type { JsonObject } from '../src/rules/values.ts'
+import { Type } from './type.ts'
 
 /** The content of an event: any JSON object; makes the reading of the body strict. */
 export const EventContent = Type.Unsafe<JsonObject>({ type: 'object', eventContent: true })

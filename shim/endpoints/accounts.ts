@@ -1,8 +1,9 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#account-registration and #account-management */
-import { Type } from 'typebox'
+
 import { endpoint, graphql } from '../endpoint.ts'
 import { ownerOf, sessionAnswer } from '../session-answer.ts'
 import { AnyObject } from '../shape.ts'
+import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3register */
 export const register = endpoint({

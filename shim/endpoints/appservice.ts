@@ -1,6 +1,7 @@
 /** What bridges ask besides the client-server API. https://spec.matrix.org/v1.19/application-service-api/#client-server-api-extensions */
-import { Type } from 'typebox'
+
 import { endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/application-service-api/#post_matrixclientv1appserviceappserviceidping */
 export const pingAppservice = endpoint({

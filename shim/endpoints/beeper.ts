@@ -1,7 +1,8 @@
 /** Addresses of Beeper's own that bbctl and bridge managers call. */
-import { Type } from 'typebox'
+
 import { forbidden } from '../../src/errors.ts'
 import { type EndpointRequest, endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 /** `{user}` is the localpart of whose homeserver it is. */
 const path = '/_matrix/asmux/mxauth/appservice/{user}/{bridge}'

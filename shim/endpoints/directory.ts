@@ -1,6 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#room-aliases and #published-room-directory */
-import { Type } from 'typebox'
+
 import { endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 const alias = '/_matrix/client/v3/directory/room/{roomAlias}'
 const listing = '/_matrix/client/v3/directory/list/room/{roomId}'

@@ -1,9 +1,10 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#login */
-import { Type } from 'typebox'
+
 import { forbidden } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
 import { ownerOf, sessionAnswer } from '../session-answer.ts'
 import { AnyObject } from '../shape.ts'
+import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3login */
 export const getLoginFlows = endpoint({

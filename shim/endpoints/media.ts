@@ -1,5 +1,5 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#content-repository. Bytes do not go through the core: most have a handler of their own. */
-import { Type } from 'typebox'
+
 import { notFound } from '../../src/errors.ts'
 import { requireActor } from '../../src/graphql/context.ts'
 import { instanceOfMedia } from '../../src/media/records.ts'
@@ -7,6 +7,7 @@ import { originalFile, type ServedFile, thumbnailOf } from '../../src/media/thum
 import { type Upload, uploadedMedia, uploadMedia, uploadToCreated, usualWaitMs } from '../../src/media/uploads.ts'
 import { type Answer, endpoint, graphql, type HandlerRequest, handlerEndpoint } from '../endpoint.ts'
 import { mediaAnswer } from '../media-answer.ts'
+import { Type } from '../type.ts'
 
 const authenticated = '/_matrix/client/v1/media'
 const legacy = '/_matrix/media/v3'

@@ -1,7 +1,8 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#profiles */
-import { Type } from 'typebox'
+
 import { MatrixError } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 const field = '/_matrix/client/v3/profile/{userId}/{keyName}'
 const unstableField = '/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'

@@ -1,8 +1,9 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#push-rules-api */
-import { Type } from 'typebox'
+
 import { invalidParam } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
 import { AnyObject } from '../shape.ts'
+import { Type } from '../type.ts'
 
 const rulePath = '/_matrix/client/v3/pushrules/global/{kind}/{ruleId}'
 

@@ -1,7 +1,8 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#receipts and #fully-read-markers */
-import { type Static, Type } from 'typebox'
+import type { Static } from 'typebox'
 import { endpoint, graphql } from '../endpoint.ts'
 import { AnyObject } from '../shape.ts'
+import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid; further keys stand in the receipt. */
 export const postReceipt = endpoint({

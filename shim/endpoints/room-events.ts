@@ -1,8 +1,9 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#getting-events-for-a-room, #sending-events-to-a-room and #redactions */
-import { Type } from 'typebox'
+
 import { endpoint, graphql } from '../endpoint.ts'
 import { enumName } from '../enum-name.ts'
 import { EventContent } from '../shape.ts'
+import { Type } from '../type.ts'
 
 const send = '/_matrix/client/v3/rooms/{roomId}/send/{eventType}/{txnId}'
 const state = '/_matrix/client/v3/rooms/{roomId}/state/{eventType}/{stateKey}'

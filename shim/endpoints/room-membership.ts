@@ -1,7 +1,8 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#room-membership */
-import { Type } from 'typebox'
+
 import { MatrixError } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 const Reason = Type.Object({ reason: Type.Optional(Type.String()) })
 const Target = Type.Object({ user_id: Type.String(), reason: Type.Optional(Type.String()) })

@@ -1,9 +1,10 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#creation and #listing-rooms */
-import { Type } from 'typebox'
+
 import { MatrixError } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
 import { enumName } from '../enum-name.ts'
 import { EventContent, Milliseconds } from '../shape.ts'
+import { Type } from '../type.ts'
 
 const UserIds = Type.Array(Type.String())
 

@@ -1,7 +1,8 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#syncing */
-import { Type } from 'typebox'
+
 import { invalidParam } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3sync */
 export const sync = endpoint({

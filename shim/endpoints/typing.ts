@@ -1,7 +1,8 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#typing-notifications */
-import { Type } from 'typebox'
+
 import { endpoint, graphql } from '../endpoint.ts'
 import { Milliseconds } from '../shape.ts'
+import { Type } from '../type.ts'
 
 /** What a 32-bit number holds; the domain's own limit is far below. */
 const longest = 2_147_483_647

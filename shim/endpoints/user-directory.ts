@@ -1,6 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#user-directory */
-import { Type } from 'typebox'
+
 import { endpoint, graphql } from '../endpoint.ts'
+import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3user_directorysearch */
 export const searchUserDirectory = endpoint({

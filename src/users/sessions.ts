@@ -225,7 +225,10 @@ export function removeSecret(decision: Decision, hash: string): void {
   const secret = decision.get('secret', { hash })
   if (!secret) return
   decision.remove('secret', secret)
-  decision.onApplied(() => decision.instance.upward.secretEnded(hash))
+  const ended = () => decision.instance.upward.secretEnded(hash)
+  decision.onApplied(ended)
+  // Once more: who looked it up before the commit found it, and remembers it.
+  decision.onCommitted(ended)
 }
 
 function devicesKey(user: number): string {

@@ -33,6 +33,7 @@ export const plain: Readonly<Record<string, unknown>> = {
   width: 8,
   height: 8,
   'configureBridge.type': 'signal',
+  conditions: [{ kind: 'event_match', key: 'type', pattern: 'm.*' }],
   actions: ['notify', { set_tweak: 'sound', value: 'default' }],
   rule: { conditions: [{ kind: 'event_match', key: 'type', pattern: 'm.*' }], actions: ['notify'] },
   state: { state_event: 'CONNECTED', remote_id: 'one', timestamp: 1, ttl: 60 },

@@ -2,9 +2,8 @@
 import fc from 'fast-check'
 import type { NamedEndpoint } from '../../shim/endpoint.ts'
 import type { Home } from '../crossing/home.ts'
-import { bodyOf, type Kind, kindOf, type Schema } from '../crossing/parameters.ts'
-import { plain } from '../crossing/requests.ts'
-import { chance, content, idOf, json, nastyText, text, valueFor } from './values.ts'
+import { bodyOf, type Schema } from '../crossing/parameters.ts'
+import { chance, content, type Hints, hintsFor, idOf, json, nastyText, text, valueFor } from './values.ts'
 import { eventTypes } from './vocabulary.ts'
 
 /** Who asks; `puppet`: the bridge as the owner. */
@@ -124,20 +123,20 @@ const prefix = fc.oneof(
 )
 
 export function restCases(endpoint: NamedEndpoint, home: Home): fc.Arbitrary<Case> {
-  const kind = (name: string, type: string): Kind => kindOf(endpoint.name, name, type) ?? 'none'
+  const hints = hintsFor(endpoint.name)
   const waits = (endpoint.kind === 'operation' || endpoint.kind === 'handler') && endpoint.waits
   return fc
     .record({
       actor: actorFor(endpoint.auth === 'appservice'),
       prefix,
-      path: pathOf(endpoint, home, kind),
-      query: queryOf(endpoint, home, kind),
+      path: pathOf(endpoint, home, hints),
+      query: queryOf(endpoint, home, hints),
       method: fc.oneof(
         { arbitrary: fc.constant(endpoint.method as string), weight: 40 },
         { arbitrary: one('GET', 'POST', 'PUT', 'DELETE', 'PATCH', 'HEAD', 'OPTIONS'), weight: 1 },
       ),
       headers: oddHeaders,
-      body: endpoint.kind === 'handler' ? bytes : bodyText(endpoint.name, bodyOf(endpoint), home, kind),
+      body: endpoint.kind === 'handler' ? bytes : bodyText(bodyOf(endpoint), home, hints),
     })
     .map(({ prefix, path, query, body, ...drawn }) => {
       const bodiless = drawn.method === 'GET' || drawn.method === 'HEAD' || drawn.method === 'OPTIONS'
@@ -145,20 +144,21 @@ export function restCases(endpoint: NamedEndpoint, home: Home): fc.Arbitrary<Cas
     })
 }
 
-function pathOf(endpoint: NamedEndpoint, home: Home, kind: (name: string, type: string) => Kind): fc.Arbitrary<string> {
+function pathOf(endpoint: NamedEndpoint, home: Home, hints: Hints): fc.Arbitrary<string> {
   return fc.oneof(
     ...[endpoint.path, ...endpoint.aliases].map((path) => {
       const parts = path.split('/').map((part) => {
         const name = /^\{(\w+)\}$/.exec(part)?.[1]
-        return name === undefined ? fc.constant(part) : pathPart(endpoint.name, name, kind(name, 'string'), home)
+        return name === undefined ? fc.constant(part) : pathPart(home, hints, name)
       })
       return fc.tuple(...parts).map((each) => each.join('/'))
     }),
   )
 }
 
-function pathPart(operation: string, name: string, kind: Kind, home: Home): fc.Arbitrary<string> {
-  const usual = plain[`${operation}.${name}`] ?? plain[name] ?? (/server/i.test(name) ? home.instance.bridgeDomain : undefined)
+function pathPart(home: Home, hints: Hints, name: string): fc.Arbitrary<string> {
+  const kind = hints.kind(name, 'string')
+  const usual = hints.usual(name) ?? (/server/i.test(name) ? home.instance.bridgeDomain : undefined)
   const right: fc.Arbitrary<string>[] = [idOf(home, kind)]
   if (usual !== undefined) right.push(fc.constant(String(usual)), fc.constant(String(usual)))
   if (/type/i.test(name)) right.push(one(...eventTypes))
@@ -171,12 +171,12 @@ function encode(value: string): string {
   return value.isWellFormed() ? encodeURIComponent(value) : '%ED%A0%80'
 }
 
-function queryOf(endpoint: NamedEndpoint, home: Home, kind: (name: string, type: string) => Kind): fc.Arbitrary<string> {
+function queryOf(endpoint: NamedEndpoint, home: Home, hints: Hints): fc.Arbitrary<string> {
   const schema = endpoint.query as unknown as Schema
   const usual =
     Object.keys(schema.properties ?? {}).length === 0
       ? fc.constant('')
-      : valueFor(home, schema, kind, 'query').map((value) =>
+      : valueFor(home, schema, hints, 'query').map((value) =>
           typeof value !== 'object' || value === null
             ? encode(String(value))
             : Object.entries(value)
@@ -190,8 +190,8 @@ function queryOf(endpoint: NamedEndpoint, home: Home, kind: (name: string, type:
 }
 
 /** The JSON of a body as text, and what else may come in its place. */
-export function bodyText(schema: Schema | null, home: Home, kind: (name: string, type: string) => Kind): fc.Arbitrary<string | null> {
-  const value = schema === null ? fc.oneof(json(home), content(home)) : valueFor(home, schema, kind, 'body')
+export function bodyText(schema: Schema | null, home: Home, hints: Hints): fc.Arbitrary<string | null> {
+  const value = schema === null ? fc.oneof(json(home), content(home)) : valueFor(home, schema, hints, 'body')
   const written = value.map((each) => JSON.stringify(each))
   return fc.oneof(
     { arbitrary: written.map(utf8), weight: 12 },

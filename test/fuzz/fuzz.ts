@@ -10,7 +10,7 @@ import { allEndpoints } from '../../shim/table.ts'
 import { schema } from '../../src/graphql/schema.ts'
 import { type RootField, rootFields } from '../crossing/documents.ts'
 import { digestOf, furnish, type Home, sessionOf } from '../crossing/home.ts'
-import { Client, startServer, type TestServer } from '../rig/server.ts'
+import { startServer, type TestServer } from '../rig/server.ts'
 import type { ActorName, Case } from './cases.ts'
 import { restCases } from './cases.ts'
 import { graphqlCases } from './graphql-cases.ts'
@@ -43,6 +43,7 @@ export class Fuzz implements AsyncDisposable {
   private readonly logged: string[]
   private readonly tokens = new Map<ActorName, string>()
   private startBytes = 0
+  private turns = 0
   sent = 0
 
   private constructor(server: TestServer, home: Home, neighbour: Home, neighbourRows: string, logged: string[]) {
@@ -57,7 +58,7 @@ export class Fuzz implements AsyncDisposable {
   static async open(): Promise<Fuzz> {
     const logged: string[] = []
     const log = pino({ level: 'error' }, { write: (line: string) => void logged.push(line) })
-    const server = await startServer({ ports: { log } })
+    const server = await startServer({ ports: { log }, config: { registration: 'open', jwtSecret: 'a secret of some length' } })
     await server.administrator.graphql('mutation { createInstance(name: "neighbour", owner: "bob") { ownerId } }')
     const home = await furnish(server, 'default')
     const neighbour = await furnish(server, 'neighbour')
@@ -122,33 +123,45 @@ export class Fuzz implements AsyncDisposable {
     return this.requests.send(given, path, { ...(token !== undefined && { authorization: `Bearer ${token}` }), ...given.headers })
   }
 
-  /** Sessions, the bridge and the portal may be gone: what is missing is made again, under the ids that the cases name where that can be. */
+  /** Sessions, the bridge and the portal may be gone: they are repaired, or made anew. */
   async renew(): Promise<void> {
-    const { server, home } = this
-    const instance = await server.server.host.defaultInstance()
-    this.home = { ...home, instance }
-    const works = async (token: string | undefined) =>
-      token !== undefined && (await server.client(token).get('/account/whoami')).status === 200
-    for (const [actor, userId] of [
-      ['owner', home.owner.userId],
-      ['person', home.person.userId],
-      ['administrator', server.administrator.userId],
-    ] as const) {
-      if (!(await works(this.tokens.get(actor)))) this.tokens.set(actor, (await sessionOf(server, instance, userId)).accessToken)
+    const { server } = this
+    this.home = { ...this.home, instance: await server.server.host.defaultInstance() }
+    if (this.tokens.size === 0 || !(await this.isWhole())) {
+      this.home = await furnish(server, 'default', ++this.turns)
+      const { owner, person, asToken } = this.home
+      for (const actor of ['bot', 'ghost', 'puppet'] as const) this.tokens.set(actor, asToken)
+      this.tokens.set('owner', owner.token).set('person', person.token)
     }
-    const owner = new Client(() => server.url, this.tokens.get('owner')!, home.owner.userId)
-    if (!(await works(this.tokens.get('bot')))) {
-      const { data } = await owner.graphql('mutation { registerBridge(id: "whatsapp") { registration } }')
-      for (const actor of ['bot', 'ghost', 'puppet'] as const) this.tokens.set(actor, data.registerBridge.registration.as_token)
-    }
-    const room = encodeURIComponent(home.ids.room[0]!)
-    const bot = server.client(this.tokens.get('bot')!)
-    for (const userId of [home.ghost, home.owner.userId]) {
-      await bot.post(`/rooms/${room}/unban`, { user_id: userId })
-      await bot.post(`/rooms/${room}/invite`, { user_id: userId })
-      await bot.post(`/rooms/${room}/join?user_id=${encodeURIComponent(userId)}`)
-    }
+    const administrator = server.client(this.tokens.get('administrator') ?? server.administrator.token)
+    const works = (await administrator.get('/account/whoami')).status === 200
+    const { userId } = server.administrator
+    this.tokens.set('administrator', works ? administrator.token : (await sessionOf(server, this.home.instance, userId)).accessToken)
     this.logged.length = 0
+  }
+
+  /** Whether the portal has its three members, and all of them a token. Who left is asked in again. */
+  private async isWhole(): Promise<boolean> {
+    const { server, home } = this
+    const room = `/rooms/${encodeURIComponent(home.ids.room[0]!)}`
+    const bot = server.client(this.tokens.get('bot')!)
+    const members = await bot.get(`${room}/joined_members`)
+    if (members.status !== 200) return false
+    for (const userId of [home.ghost, home.owner.userId].filter((each) => !members.body.joined[each])) {
+      await bot.post(`${room}/unban`, { user_id: userId })
+      await bot.post(`${room}/invite`, { user_id: userId })
+      const joined = await bot.post(`${room}/join?user_id=${encodeURIComponent(userId)}`)
+      if (joined.status !== 200) return false
+    }
+    const owner = server.client(this.tokens.get('owner')!)
+    await owner.put(`/pushrules/global/override/${home.ids.pushRule[0]}`, { conditions: [], actions: ['notify'] })
+    await owner.put(`/directory/room/${encodeURIComponent(home.ids.alias[0]!)}`, { room_id: home.ids.room[0] })
+    const replies = await Promise.all([
+      owner.get(`${room}/joined_members`),
+      server.client(this.tokens.get('person')!).get('/account/whoami'),
+      bot.get(`/account/whoami?user_id=${encodeURIComponent(home.ghost)}`),
+    ])
+    return replies.every(({ status }) => status === 200)
   }
 
   /** What holds at the end. */

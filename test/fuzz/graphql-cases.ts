@@ -3,10 +3,8 @@ import fc from 'fast-check'
 import { type GraphQLInputType, isEnumType, isInputObjectType, isListType, isNonNullType } from 'graphql'
 import type { RootField } from '../crossing/documents.ts'
 import type { Home } from '../crossing/home.ts'
-import { kindOf } from '../crossing/parameters.ts'
-import { plain } from '../crossing/requests.ts'
 import { actorFor, type Case, mistake, utf8 } from './cases.ts'
-import { chance, content, idOf, json, text, wrongType } from './values.ts'
+import { chance, content, hintsFor, idOf, json, text, usually, wrongType } from './values.ts'
 import { eventTypes } from './vocabulary.ts'
 
 const one = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
@@ -54,7 +52,7 @@ function argument(home: Home, owner: string, name: string, type: GraphQLInputTyp
 }
 
 function valueFor(home: Home, owner: string, name: string, given: GraphQLInputType): fc.Arbitrary<unknown> {
-  return fc.oneof({ arbitrary: rightValue(home, owner, name, given), weight: 40 }, { arbitrary: wrongType, weight: 1 })
+  return fc.oneof({ arbitrary: rightValue(home, owner, name, given), weight: 80 }, { arbitrary: wrongType, weight: 1 })
 }
 
 function rightValue(home: Home, owner: string, name: string, given: GraphQLInputType): fc.Arbitrary<unknown> {
@@ -67,11 +65,12 @@ function rightValue(home: Home, owner: string, name: string, given: GraphQLInput
       .record(Object.fromEntries(fields.map((each) => [each.name, argument(home, type.name, each.name, each.type)] as const)))
       .map((object) => Object.fromEntries(Object.entries(object).filter(([, value]) => value !== leftOut)))
   }
-  const usual = plain[`${owner}.${name}`] ?? plain[name]
+  const hints = hintsFor(owner)
+  const usual = hints.usual(name)
   switch (type.name) {
     case 'ID':
     case 'String': {
-      const kind = kindOf(owner, name, type.name) ?? 'none'
+      const kind = hints.kind(name, type.name)
       const right: fc.Arbitrary<unknown>[] = [idOf(home, kind)]
       if (usual !== undefined) right.push(fc.constant(usual), fc.constant(usual))
       if (/type/i.test(name)) right.push(one(...eventTypes))
@@ -79,7 +78,8 @@ function rightValue(home: Home, owner: string, name: string, given: GraphQLInput
       return fc.oneof(...right)
     }
     case 'Int':
-      return /timeout/i.test(name) ? one(0, 1, 20, -1) : one(0, 1, 2, 3, 10, -1, 1_000, 1_001, 2_147_483_647, -2_147_483_648, 2_147_483_648)
+      if (/timeout/i.test(name)) return one(0, 1, 20, -1)
+      return one(0, 1, 1, 2, 2, 3, 3, 10, 10, 20, 100, 1_000, -1, 1_001, 2_147_483_647, -2_147_483_648, 2_147_483_648)
     case 'Float':
     case 'Position':
     case 'Timestamp':
@@ -98,9 +98,9 @@ function rightValue(home: Home, owner: string, name: string, given: GraphQLInput
       return fc.boolean()
     case 'EventContent':
     case 'JsonObject':
-      return content(home)
+      return usually(home, usual, content(home))
     default:
-      return fc.oneof(content(home), fc.array(json(home), { maxLength: 3 }), json(home), text)
+      return usually(home, usual, fc.oneof(content(home), fc.array(json(home), { maxLength: 3 }), json(home), text))
   }
 }
 

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict'
 import { connect } from 'node:net'
 import { after, before, describe, test } from 'node:test'
+import { sessionOf } from '../crossing/home.ts'
 import type { Case } from './cases.ts'
 import { Fuzz } from './fuzz.ts'
 import { wrongIn } from './requests.ts'
@@ -104,6 +105,17 @@ test('resuming a homeserver that runs interrupts nobody', async () => {
   const before = await server.server.host.defaultInstance()
   assert.equal((await server.administrator.graphql('mutation { resumeInstance(name: "default") }')).data.resumeInstance, true)
   assert.equal(await server.server.host.defaultInstance(), before)
+})
+
+test('a token that is asked for while it ends stays ended', async () => {
+  const { server } = fuzz
+  const instance = await server.server.host.defaultInstance()
+  for (let round = 0; round < 20; round++) {
+    const { client } = await sessionOf(server, instance, instance.ownerId)
+    await client.get('/account/whoami')
+    await Promise.all([client.post('/logout'), ...Array.from({ length: 12 }, () => client.get('/account/whoami'))])
+    assert.equal((await client.get('/account/whoami')).status, 401)
+  }
 })
 
 /** All that the server says before it closes. */

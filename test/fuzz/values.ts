@@ -2,7 +2,8 @@
 import fc from 'fast-check'
 import type { Home, IdKind } from '../crossing/home.ts'
 import { contentNaming } from '../crossing/home.ts'
-import type { Kind, Schema } from '../crossing/parameters.ts'
+import { type Kind, kindOf, type Schema } from '../crossing/parameters.ts'
+import { plain } from '../crossing/requests.ts'
 import { eventTypes, words } from './vocabulary.ts'
 
 const oneOf = <T>(...values: readonly T[]): fc.Arbitrary<T> => fc.constantFrom(...values)
@@ -126,7 +127,9 @@ export function idOf(home: Home, kind: Kind): fc.Arbitrary<string> {
 export function usually(home: Home, usual: unknown, otherwise: fc.Arbitrary<unknown>): fc.Arbitrary<unknown> {
   if (usual === undefined) return otherwise
   const isMap = typeof usual === 'object' && usual !== null && !Array.isArray(usual)
-  const spoilt = json(home).map((more) => (isMap ? { ...(usual as object), ...(more as object) } : Array.isArray(usual) ? [...usual, more] : usual))
+  const spoilt = json(home).map((more) =>
+    isMap ? { ...(usual as object), ...(more as object) } : Array.isArray(usual) ? [...usual, more] : usual,
+  )
   return fc.oneof({ arbitrary: fc.constant(usual), weight: 5 }, { arbitrary: spoilt, weight: 3 }, { arbitrary: otherwise, weight: 3 })
 }
 
@@ -223,19 +226,32 @@ export const wrongType: fc.Arbitrary<unknown> = oneOf<unknown>(null, true, 0, -1
   a: null,
 })
 
+/** What is known of an operation's parameters. */
+export interface Hints {
+  kind(name: string, type: string): Kind
+  usual(name: string): unknown
+}
+
+export function hintsFor(operation: string): Hints {
+  return {
+    kind: (name, type) => kindOf(operation, name, type) ?? 'none',
+    usual: (name) => plain[`${operation}.${name}`] ?? plain[name],
+  }
+}
+
 /** A value for a JSON schema, `name` saying whose id a string is. Mostly right. */
-export function valueFor(home: Home, schema: Schema, kind: (name: string, type: string) => Kind, name: string): fc.Arbitrary<unknown> {
-  const right = rightValue(home, schema, kind, name)
+export function valueFor(home: Home, schema: Schema, hints: Hints, name: string): fc.Arbitrary<unknown> {
+  const right = usually(home, hints.usual(name), rightValue(home, schema, hints, name))
   return fc.oneof({ arbitrary: right, weight: 40 }, { arbitrary: wrongType, weight: 1 })
 }
 
-function rightValue(home: Home, schema: Schema, kind: (name: string, type: string) => Kind, name: string): fc.Arbitrary<unknown> {
-  if (schema.anyOf?.length) return fc.oneof(...schema.anyOf.map((each) => rightValue(home, each, kind, name)), text)
+function rightValue(home: Home, schema: Schema, hints: Hints, name: string): fc.Arbitrary<unknown> {
+  if (schema.anyOf?.length) return fc.oneof(...schema.anyOf.map((each) => rightValue(home, each, hints, name)), text)
   if ('const' in schema) return fc.constant(schema.const)
   if (schema.enum) return oneOf<unknown>(...schema.enum, 'x')
   switch (schema.type) {
     case 'string':
-      return idOf(home, kind(name, 'string'))
+      return idOf(home, hints.kind(name, 'string'))
     case 'integer':
     case 'number':
       return /timeout/i.test(name)
@@ -244,17 +260,17 @@ function rightValue(home: Home, schema: Schema, kind: (name: string, type: strin
     case 'boolean':
       return fc.boolean()
     case 'array':
-      return fc.array(schema.items ? valueFor(home, schema.items, kind, name) : json(home), { maxLength: 4 })
+      return fc.array(schema.items ? valueFor(home, schema.items, hints, name) : json(home), { maxLength: 4 })
     case 'object':
-      return schema.properties && Object.keys(schema.properties).length > 0 ? objectOf(home, schema, kind) : content(home)
+      return schema.properties && Object.keys(schema.properties).length > 0 ? objectOf(home, schema, hints) : content(home)
     default:
       return fc.oneof(content(home), json(home), text, number)
   }
 }
 
-function objectOf(home: Home, schema: Schema, kind: (name: string, type: string) => Kind): fc.Arbitrary<unknown> {
+function objectOf(home: Home, schema: Schema, hints: Hints): fc.Arbitrary<unknown> {
   const properties = Object.entries(schema.properties ?? {})
-  const values = Object.fromEntries(properties.map(([name, property]) => [name, valueFor(home, property, kind, name)] as const))
+  const values = Object.fromEntries(properties.map(([name, property]) => [name, valueFor(home, property, hints, name)] as const))
   const required = new Set(schema.required)
   const kept = fc.record(Object.fromEntries(properties.map(([name]) => [name, chance(required.has(name) ? 0.97 : 0.5)] as const)))
   return fc

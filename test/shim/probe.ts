@@ -1,9 +1,10 @@
 /** Fields, documents and endpoints that the real schema has no use for, to try the engine with. */
-import { Type } from 'typebox'
+
 import { endpoint, fixedReply, handlerEndpoint, type NamedEndpoint } from '../../shim/endpoint.ts'
 import { getTokenOwner } from '../../shim/endpoints/accounts.ts'
 import { getVersions } from '../../shim/endpoints/server.ts'
 import { AnyObject, EventContent } from '../../shim/shape.ts'
+import { Type } from '../../shim/type.ts'
 import { MatrixError } from '../../src/errors.ts'
 import { builder } from '../../src/graphql/builder.ts'
 import { requireActor } from '../../src/graphql/context.ts'

@@ -1,8 +1,8 @@
 /** Checked by the compiler: each line below `@ts-expect-error` must be an error. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { Type } from 'typebox'
 import { endpoint, graphql } from '../../shim/endpoint.ts'
+import { Type } from '../../shim/type.ts'
 import type { Document } from '../../src/graphql/execute.ts'
 
 const operation: Document<{ readonly setTyping: boolean }, { readonly roomId: string; readonly timeoutMs?: number | null | undefined }> = {

@@ -13,7 +13,7 @@ import { logger } from 'matrix-js-sdk/lib/logger.js'
 
 /** The SDK tells every request to the logger that a client was given, and the rest to its own. */
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
-Object.assign(logger, { methodFactory: () => () => {} }, silent)
+Object.assign(logger, silent, { log() {}, methodFactory: () => () => {} })
 
 // The SDK lets the time limits of its requests run on after the answer, which would keep the process for 85 seconds after the last sync.
 const { setTimeout } = globalThis
