@@ -30,7 +30,8 @@ function makePublic(error: Error, log: Ports['log']): GraphQLError {
     return new GraphQLError(original.message, { ...place, extensions: { errcode: 'M_BAD_JSON', ...original.extensions } })
   }
   // Nobody is there any more to be told.
-  if (original.name === 'AbortError') return new GraphQLError('The connection was closed', { ...place, extensions: { errcode: 'M_UNKNOWN' } })
+  if (original.name === 'AbortError')
+    return new GraphQLError('The connection was closed', { ...place, extensions: { errcode: 'M_UNKNOWN' } })
   log.error({ err: original }, 'GraphQL operation failed')
   return new GraphQLError('Internal server error', { ...place, extensions: { errcode: 'M_UNKNOWN' } })
 }

@@ -1,24 +1,26 @@
-/** What GraphiQL opens with: one example of each kind. test/graphql holds them against the schema. */
+/** What GraphiQL opens with: one example of each kind. They work as they stand: test/interop/graphql runs them. */
 export const examples: readonly string[] = [
-  `# A query: who am I? Put your access token into the headers below.
-query WhoAmI {
-  whoami { userId deviceId }
-}
-`,
-  `# A mutation: write into a room. The same txnId again answers the first event.
-mutation SendMessage {
-  sendMessage(roomId: "!room:localhost", txnId: "first", content: { msgtype: "m.text", body: "Hello from GraphiQL" }) {
-    eventId
+  `# A query: who am I, and which rooms am I in? Put your access token into the headers below.
+query Inbox {
+  viewer { userId deviceId }
+  inbox(first: 10) {
+    edges { node { roomId title unread { notificationCount } newestEvent { sender { userId } common { ... on TextMessage { body } } } } }
   }
 }
 `,
-  `# A subscription: what happens in a room from now on; \`after\` goes on from a position after a cut.
-subscription Timeline {
-  timeline(roomId: "!room:localhost") {
+  `# A mutation: a new room. Then write into it with
+# sendMessage(roomId: "!…", txnId: "first", content: { msgtype: "m.text", body: "Hello" }) { eventId }
+mutation CreateRoom {
+  createRoom(input: { name: "Made in GraphiQL" }) { roomId room { title } }
+}
+`,
+  `# A subscription: the inbox as it changes from now on; \`after\` goes on from a position after a cut.
+# timeline(roomId: "!…") { position sender { userId } common { ... on TextMessage { body } } } is what is said in one room.
+subscription InboxLive {
+  inbox {
     position
-    type
-    sender { userId }
-    common { ... on TextMessage { body } }
+    rooms { roomId title activity unread { notificationCount } newestEvent { type common { ... on TextMessage { body } } } }
+    left
   }
 }
 `,

@@ -36,7 +36,8 @@ export function parseDocument(source: string): DocumentNode {
   for (const [piece] of source.matchAll(/"""(?:\\"""|(?!""")[\s\S])*"""|"(?:\\.|[^"\\\n])*"|#.*|[{}[\]()]/g)) {
     if (piece === '{' || piece === '[' || piece === '(') depth++
     else if (piece === '}' || piece === ']' || piece === ')') depth--
-    if (depth > mostBrackets) throw new MatrixError('M_INVALID_PARAM', `The document has more than ${mostBrackets} brackets within one another`)
+    if (depth > mostBrackets)
+      throw new MatrixError('M_INVALID_PARAM', `The document has more than ${mostBrackets} brackets within one another`)
   }
   return parse(source, { maxTokens: mostTokens })
 }

@@ -7,13 +7,14 @@ import { publicError, publicErrors } from './errors.ts'
 import type { GraphqlOptions, Upgrade } from './http.ts'
 import { parseDocument } from './limits.ts'
 import { newContext, runOnce, runSubscription } from './operations.ts'
+import { attachPeer, type PeerExtra } from './socket-peer.ts'
 
 /** Operations that one socket may have running. */
 const mostSubscriptions = 100
 const mostPayloadBytes = 1_048_576
+const closingMs = 1_000
 
-interface SocketExtra {
-  readonly request: IncomingMessage
+interface SocketExtra extends PeerExtra {
   readonly prefix: string | null
   token?: string
   readonly closed: AbortController
@@ -41,12 +42,10 @@ export function graphqlSockets(options: GraphqlOptions): GraphqlSockets {
 }
 
 async function load({ host, schema, door }: GraphqlOptions) {
-  const { useServer } = await import('graphql-ws/use/ws')
-  const { handleProtocols } = await import('graphql-ws')
+  const { handleProtocols, makeServer } = await import('graphql-ws')
   const { WebSocketServer } = await import('ws')
-  const { log } = host.ports
+  const { log, timer } = host.ports
   const rules = [...specifiedRules, host.config.introspection ? MaxIntrospectionDepthRule : NoSchemaIntrospectionCustomRule]
-  const prefixes = new WeakMap<IncomingMessage, string | null>()
   const sockets = new WebSocketServer({
     noServer: true,
     maxPayload: mostPayloadBytes,
@@ -63,61 +62,67 @@ async function load({ host, schema, door }: GraphqlOptions) {
     return door.identify(headers, query, prefix, addressOf(request))
   }
 
-  const disposable = useServer<Record<string, unknown>, Partial<SocketExtra>>(
-    {
-      schema,
-      async onConnect(context) {
-        const extra = context.extra as typeof context.extra & SocketExtra
-        const closed = new AbortController()
-        const token = tokenOf(context.connectionParams)
-        Object.assign(extra, { prefix: prefixes.get(extra.request) ?? null, closed, ...(token !== null && { token }) })
-        extra.socket.once('close', () => closed.abort())
-        try {
-          // False closes the socket with 4403 Forbidden.
-          return (await identify(extra)).actor !== null
-        } catch (error) {
-          if (!(error instanceof MatrixError)) log.error({ err: error }, 'websocket refused')
-          return false
-        }
-      },
-      async onSubscribe(context, id, payload) {
-        const extra = context.extra as typeof context.extra & SocketExtra
-        try {
-          const running = Object.keys(context.subscriptions).length
-          if (running > mostSubscriptions)
-            throw new MatrixError('M_LIMIT_EXCEEDED', `A connection takes ${mostSubscriptions} operations at a time`)
-          const identity = await identify(extra)
-          const document = parseDocument(payload.query)
-          const problems = validate(schema, document, rules)
-          if (problems.length > 0) return publicErrors(problems, log)
-          const { request, closed, prefix } = extra
-          const userAgent = request.headers['user-agent'] ?? null
-          const from = { signal: closed.signal, ip: addressOf(request), userAgent, prefixed: prefix !== null }
-          const contextValue = newContext(host, identity, from)
-          return { schema, document, operationName: payload.operationName ?? null, variableValues: payload.variables ?? null, contextValue }
-        } catch (error) {
-          return [publicError(error instanceof Error ? error : new GraphQLError(id), log)]
-        }
-      },
-      execute: async (args) => {
-        const { instance, signal } = args.contextValue as Context
-        const release = await door.enter(instance, signal)
-        try {
-          return await runOnce(args)
-        } finally {
-          release()
-        }
-      },
-      subscribe: async (args) => runSubscription(args),
+  const server = makeServer<Record<string, unknown>, SocketExtra>({
+    schema,
+    async onConnect({ extra, connectionParams }) {
+      const token = tokenOf(connectionParams)
+      if (token !== null) extra.token = token
+      try {
+        // False closes the socket with 4403 Forbidden.
+        return (await identify(extra)).actor !== null
+      } catch (error) {
+        if (!(error instanceof MatrixError)) log.error({ err: error }, 'websocket refused')
+        return false
+      }
     },
-    sockets,
-  )
+    async onSubscribe(context, id, payload) {
+      const { extra } = context
+      try {
+        const running = Object.keys(context.subscriptions).length
+        if (running > mostSubscriptions)
+          throw new MatrixError('M_LIMIT_EXCEEDED', `A connection takes ${mostSubscriptions} operations at a time`)
+        const identity = await identify(extra)
+        const document = parseDocument(payload.query)
+        const problems = validate(schema, document, rules)
+        if (problems.length > 0) return publicErrors(problems, log)
+        const { request, closed, prefix } = extra
+        const userAgent = request.headers['user-agent'] ?? null
+        const from = { signal: closed.signal, ip: addressOf(request), userAgent, prefixed: prefix !== null }
+        const contextValue = newContext(host, identity, from)
+        return { schema, document, operationName: payload.operationName ?? null, variableValues: payload.variables ?? null, contextValue }
+      } catch (error) {
+        return [publicError(error instanceof Error ? error : new GraphQLError(id), log)]
+      }
+    },
+    execute: async (args) => {
+      const { instance, signal } = args.contextValue as Context
+      const release = await door.enter(instance, signal)
+      try {
+        return await runOnce(args)
+      } finally {
+        release()
+      }
+    },
+    subscribe: async (args) => runSubscription(args),
+  })
   return {
     take: ({ request, socket, head, prefix }: Upgrade) => {
-      prefixes.set(request, prefix)
-      sockets.handleUpgrade(request, socket, head, (ws) => sockets.emit('connection', ws, request))
+      sockets.handleUpgrade(request, socket, head, (peer) => {
+        const closed = new AbortController()
+        peer.once('close', () => closed.abort())
+        attachPeer(server, { socket: peer, request, prefix, closed }, host.ports)
+      })
     },
-    close: () => disposable.dispose(),
+    close: () =>
+      new Promise<void>((resolve) => {
+        for (const socket of sockets.clients) socket.close(1001, 'Going away')
+        // Who does not answer is not waited for.
+        const stop = timer(closingMs, () => sockets.clients.forEach((socket) => void socket.terminate()))
+        sockets.close(() => {
+          stop()
+          resolve()
+        })
+      }),
   }
 }
 

@@ -101,9 +101,16 @@ export async function memberPage(
 export async function memberList(
   instance: Instance,
   { room, membership }: Readable,
-  page: { memberships?: readonly string[] | null | undefined; after?: string | null | undefined; first?: number | null | undefined },
+  page: {
+    memberships?: readonly string[] | null | undefined
+    after?: string | null | undefined
+    first?: number | null | undefined
+    before?: string | null | undefined
+    last?: number | null | undefined
+  },
 ): Promise<MemberPage> {
   if (membership && membership.membership !== 'join') throw forbidden('You are not in this room any more')
+  if (typeof page.last === 'number' || page.before) throw invalidParam('Members are paged with first and after')
   const after = page.after ? /^m(\d{1,15})$/.exec(page.after)?.[1] : '0'
   const limit = page.first ?? usualPage
   if (after === undefined) throw invalidParam(`after: ${page.after} is not a cursor of members`)

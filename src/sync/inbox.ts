@@ -47,11 +47,7 @@ const slice = 200
 const roomsPerChange = 50
 
 /** Errors: M_INVALID_PARAM. */
-export async function readInbox(
-  instance: Instance,
-  actor: Actor,
-  args: InboxPageArgs,
-): Promise<InboxPage> {
+export async function readInbox(instance: Instance, actor: Actor, args: InboxPageArgs): Promise<InboxPage> {
   const user = requireUser(actor)
   // Relay has them in every connection; an inbox has no end to begin at.
   if (typeof args.last === 'number' || args.before) throw invalidParam('An inbox is paged with first and after')
@@ -131,7 +127,12 @@ export async function* readInboxChanges(
     }
     const places = current.slice(i, i + roomsPerChange).map(({ room }) => ({ room, user }))
     // Read anew: the slices before may have taken their reader long.
-    const rooms = await showRooms(instance, user, await storage.membersAt(places), new Map(places.map(({ room }) => [room, activity(room)])))
+    const rooms = await showRooms(
+      instance,
+      user,
+      await storage.membersAt(places),
+      new Map(places.map(({ room }) => [room, activity(room)])),
+    )
     // A room that is gone may have come back under its name.
     for (const { room } of rooms) left.delete(room.roomId)
     pending = { ...pending, rooms: rooms.sort((a, b) => b.activity - a.activity) }

@@ -116,7 +116,12 @@ export interface ReceiptChange {
 }
 
 /** Receipts of a room that moved, the latest of each user, type and thread. Private ones only to their owner. Errors: M_FORBIDDEN. */
-export async function* watchReceipts(instance: Instance, actor: Actor, args: RoomWatch, signal: AbortSignal): AsyncGenerator<ReceiptChange> {
+export async function* watchReceipts(
+  instance: Instance,
+  actor: Actor,
+  args: RoomWatch,
+  signal: AbortSignal,
+): AsyncGenerator<ReceiptChange> {
   const user = await syncingUser(instance, actor)
   let position = startOf(instance, args)
   let lastAnswer = 0

@@ -78,13 +78,14 @@ function mentions(schema: Schema, choice: Choice): boolean {
 }
 
 function valueFor(operation: string, name: string, schema: Schema, kind: Kind, choice: Choice): unknown {
+  const said = plain[`${operation}.${name}`] ?? plain[name]
+  if (schema.type === 'array' && Array.isArray(said)) return said
   if (schema.type === 'array') return schema.items ? [valueFor(operation, name, schema.items, kind, choice)] : []
   if (schema.anyOf?.length) return valueFor(operation, name, schema.anyOf[0]!, kind, choice)
   if ('const' in schema) return schema.const
   if (schema.properties) return objectOf(operation, schema, choice)
-  if (kind === 'content') return contentNaming(choice.from(name))
+  if (kind === 'content') return { ...contentNaming(choice.from(name)), ...(said as object | undefined) }
   if (kind !== 'none') return idOf(choice.from(name), kind, operation)
-  const said = plain[`${operation}.${name}`] ?? plain[name]
   if (said !== undefined) return said
   if (name === 'serverName' || name === 'server') return choice.from(name).instance.bridgeDomain
   switch (schema.type) {

@@ -45,16 +45,17 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
   const syncingToEnd = syncing.run()
   const progress = () => {
     const before = load.answered.length
-    return until('the server answers again', () => load.answered.length > before)
+    return until('the server answers again', () => load.answered.length > before || stop.signal.aborted)
   }
 
   let checks: Promise<void> = Promise.resolve()
-  const killing = async () => {
-    for (let n = 0; n < kills; n++) {
+  const wrong = Promise.withResolvers<never>()
+  const killAll = async () => {
+    for (let n = 0; n < kills && !stop.signal.aborted; n++) {
       // Every second life ends by itself at a fault point.
       const killAt = n % 2 === 1 ? { point: points[((n - 1) / 2) % points.length]!, afterMs: chance.between(200, 1_000) } : undefined
       if (n > 0) await server.start(killAt)
-      checks = checks.then(() => checkHistories(histories, load))
+      checks = checks.then(() => checkHistories(histories, load)).catch(wrong.reject)
       if (killAt) {
         assert.ok(await server.ends(20_000), `no commit reached ${killAt.point}`)
         continue
@@ -69,6 +70,7 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
       // The runner takes long silence for a test that hangs.
       if (n % 4 === 0) process.stdout.write(`${n + 1} kills, ${load.answered.length} answered\n`)
     }
+    if (stop.signal.aborted) return
     await server.start()
     await checks
     await progress()
@@ -76,14 +78,16 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
     await sending
     syncing.stop()
   }
+  const killing = killAll()
   try {
     // Whoever fails ends the test at once, and not when the last kill is over.
-    await Promise.all([killing(), sending, syncingToEnd])
+    await Promise.race([wrong.promise, Promise.all([killing, sending, syncingToEnd])])
     await load.repeat(500)
     await checkHistories(histories, load)
     await checkReaders(scene.rooms, histories, syncing, bridge)
   } finally {
     stop.abort()
+    await Promise.allSettled([killing, sending, syncingToEnd])
   }
   assert.equal(server.complaints, '')
   t.diagnostic(

@@ -14,28 +14,17 @@ const { KILL_AT = '', LEASE_MS = '30000', LOCK_WAIT_MS = '10000', ...environment
 const [point = '', afterMs = '0'] = KILL_AT.split(':')
 let listeningSince = Number.POSITIVE_INFINITY
 
-/** Nothing of the process is left behind this call. */
-function die(): void {
+/** Nothing of the process is left behind this. What should not have been said yet has time to be heard: then it is missed later. */
+async function reach(at: string): Promise<void> {
+  if (at !== point || performance.now() - listeningSince < Number(afterMs)) return
+  await sleep(3)
   process.kill(process.pid, 'SIGKILL')
 }
 
-function isTime(at: string): boolean {
-  return at === point && performance.now() - listeningSince >= Number(afterMs)
-}
-
 const faults: Faults = {
-  beforeCommit() {
-    if (isTime('beforeCommit')) die()
-  },
-  afterCommit() {
-    if (isTime('afterCommit')) die()
-  },
-  async afterPublish() {
-    if (!isTime('afterPublish')) return
-    // Long enough for others to read, and even to answer, what its sender will not hear of.
-    await sleep(3)
-    die()
-  },
+  beforeCommit: () => reach('beforeCommit'),
+  afterCommit: () => reach('afterCommit'),
+  afterPublish: () => reach('afterPublish'),
 }
 
 const log = pino({ level: environment['LOG_LEVEL'] ?? 'error' }, pino.destination(2))

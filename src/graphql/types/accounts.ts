@@ -126,19 +126,19 @@ const RegisterInput = builder.inputType('RegisterInput', {
 builder.queryFields((t) => ({
   viewer: t.field({
     type: Viewer,
-    description: 'Who is asking. Errors: M_MISSING_TOKEN.',
+    description: 'Who is asking. Anybody with a token. Errors: M_MISSING_TOKEN.',
     extensions: { puppet: true },
     resolve: (_, __, context) => requireActor(context),
   }),
   loginFlows: t.field({
     type: [LoginFlow],
-    description: 'The ways to log in that work here. Needs no token.',
+    description: 'The ways to log in that work here. Needs no token. No errors.',
     extensions: { puppet: true },
     resolve: (_, __, context) => loginFlows(context.instance),
   }),
   usernameAvailable: t.boolean({
     description:
-      'True, or the reason as an error: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_FORBIDDEN where registration is off. Needs no token.',
+      'True, or the reason as an error. Needs no token. Errors: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_FORBIDDEN where registration is off.',
     args: { username: t.arg.string({ required: true, description: 'localpart' }) },
     extensions: { puppet: false },
     resolve: (_, { username }, context) => checkUsernameAvailable(context.instance, username),
@@ -151,13 +151,13 @@ builder.queryFields((t) => ({
   }),
   registrationTokens: t.field({
     type: [RegistrationToken],
-    description: 'All of them. Administrators only.',
+    description: 'All of them. Administrators only. Errors: M_FORBIDDEN.',
     extensions: { puppet: false },
     resolve: (_, __, context) => readRegistrationTokens(context.instance, requireActor(context)),
   }),
   devices: t.field({
     type: [Device],
-    description: 'The own sessions. Not for an appservice as the owner.',
+    description: 'The own sessions, at most 100. Not for an appservice as the owner. No errors.',
     extensions: { puppet: false },
     resolve: (_, __, context) => readDevices(context.instance, requireActor(context)),
   }),
@@ -191,19 +191,19 @@ builder.mutationFields((t) => ({
     resolve: async (_, { refreshToken }, context) => refreshSession(await homeOf(context, refreshToken), refreshToken),
   }),
   logout: t.boolean({
-    description: 'Ends the session that asks. Not for an appservice as the owner. Errors: M_FORBIDDEN without a device.',
+    description: 'Ends the session that asks and what runs for it, subscriptions with M_UNKNOWN_TOKEN. Not for an appservice as the owner. Errors: M_FORBIDDEN without a device.',
     extensions: { puppet: false },
     resolve: (_, __, context) => logout(context.instance, requireActor(context)),
   }),
   logoutAll: t.boolean({
-    description: 'Ends all own sessions. Not for an appservice as the owner.',
+    description: 'Ends all own sessions and what runs for them. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
     extensions: { puppet: false },
     resolve: (_, __, context) => logoutAll(context.instance, requireActor(context)),
   }),
   register: t.field({
     type: RegisteredType,
     description:
-      'Makes an account. People: where the configuration allows it, in two steps; the first refusal carries `flows` and `session`. Ghosts: by their appservice. Errors: M_FORBIDDEN, M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_WEAK_PASSWORD, M_GUEST_ACCESS_FORBIDDEN, M_LIMIT_EXCEEDED.',
+      'Makes an account. People: where the configuration allows it, in two steps; the first refusal carries `flows` and `session`. Ghosts: by their appservice. Not for an appservice as the owner. Errors: M_FORBIDDEN, M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_WEAK_PASSWORD, M_GUEST_ACCESS_FORBIDDEN, M_LIMIT_EXCEEDED.',
     args: { input: t.arg({ type: RegisterInput, required: true }) },
     extensions: { puppet: false },
     resolve: (_, { input }, context) => register(context.instance, context.actor, { ...input, ...deviceOf(input), ip: context.ip }),
@@ -211,7 +211,7 @@ builder.mutationFields((t) => ({
   generateLoginToken: t.field({
     type: LoginToken,
     description:
-      'A token that logs another device in. Asks for the password: the first refusal carries `flows` and `session`. Not for appservices.',
+      'A token that logs another device in. Asks for the password: the first refusal carries `flows` and `session`. Not for appservices. Errors: M_FORBIDDEN for a wrong password, M_LIMIT_EXCEEDED.',
     args: { auth: t.arg({ type: 'JsonObject', description: 'the stage `m.login.password`' }) },
     extensions: { puppet: false },
     resolve: (_, { auth }, context) => generateLoginToken(context.instance, requireActor(context), { auth: auth ?? null, ip: context.ip }),

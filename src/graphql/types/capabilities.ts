@@ -7,7 +7,7 @@ builder.queryFields((t) => ({
   capabilities: t.field({
     type: 'JsonObject',
     description:
-      'Capabilities by their Matrix names, `m.room_versions` among them. Anybody with a token; not for an appservice as the owner.',
+      'Capabilities by their Matrix names, `m.room_versions` among them. Anybody with a token; not for an appservice as the owner. No errors.',
     extensions: { puppet: false },
     resolve: (_, __, context) => {
       requireActor(context)
@@ -17,7 +17,7 @@ builder.queryFields((t) => ({
   homeserverUrl: t.string({
     nullable: true,
     description:
-      'The address that clients are told to use, without a slash at the end; null when the configuration names none. Needs no token.',
+      'The address that clients are told to use, without a slash at the end; null when the configuration names none. Needs no token. No errors.',
     extensions: { puppet: true },
     resolve: (_, __, context) => context.instance.config.publicUrl,
   }),

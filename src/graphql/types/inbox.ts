@@ -101,12 +101,13 @@ const ReceiptChange = builder
   })
 
 const afterText = 'A position that was read before: everything behind it comes. Left out: from now on.'
-const endText = 'Errors end it: M_UNKNOWN_TOKEN with the session; M_UNKNOWN with `retry_after_ms` when the homeserver closes: go on from the last position'
+const endText =
+  'Errors, each of which ends it: M_UNKNOWN_TOKEN with the session, M_UNKNOWN with `retry_after_ms` when the homeserver closes (go on from the last position), M_FORBIDDEN'
 
 builder.subscriptionFields((t) => ({
   timeline: t.field({
     type: Event,
-    description: `Each event of a room exactly once and in order; its \`position\` is the \`after\` of the next subscription. Ends when the viewer has left. Whoever may read the room; not for an appservice as the owner. ${endText}; M_FORBIDDEN.`,
+    description: `Each event of a room exactly once and in order; its \`position\` is the \`after\` of the next subscription. Ends when the viewer has left. Whoever may read the room; not for an appservice as the owner. ${endText}.`,
     args: { roomId: t.arg.id({ required: true }), after: t.arg({ type: 'Position', description: afterText }) },
     extensions: { puppet: false },
     subscribe: (_, args, context) => watchTimeline(context.instance, requireActor(context), args, context.signal),
@@ -114,7 +115,7 @@ builder.subscriptionFields((t) => ({
   }),
   inbox: t.field({
     type: InboxChange,
-    description: `The list of rooms as it changes, never an older value after a newer one. ${selfText} ${endText}; M_FORBIDDEN for a user who is not made yet.`,
+    description: `The list of rooms as it changes, never an older value after a newer one. ${selfText} ${endText} for a user who is not made yet.`,
     args: { after: t.arg({ type: 'Position', description: afterText }) },
     extensions: { puppet: false },
     subscribe: (_, args, context) => watchInbox(context.instance, requireActor(context), args, context.signal),
@@ -122,7 +123,7 @@ builder.subscriptionFields((t) => ({
   }),
   typing: t.field({
     type: TypingChange,
-    description: `Who types in a room, whenever that changes; without \`after\`, or where nobody knows what was typed then, first as it is. Ends when the viewer has left. Joined users; not for an appservice as the owner. ${endText}; M_FORBIDDEN.`,
+    description: `Who types in a room, whenever that changes; without \`after\`, or where nobody knows what was typed then, first as it is. Ends when the viewer has left. Joined users; not for an appservice as the owner. ${endText}.`,
     args: { roomId: t.arg.id({ required: true }), after: t.arg({ type: 'Position', description: afterText }) },
     extensions: { puppet: false },
     subscribe: (_, args, context) => watchTyping(context.instance, requireActor(context), args, context.signal),
@@ -130,7 +131,7 @@ builder.subscriptionFields((t) => ({
   }),
   receipts: t.field({
     type: ReceiptChange,
-    description: `Receipts of a room as they move, never an older one after a newer one; private ones only to their owner. Ends when the viewer has left. Joined users; not for an appservice as the owner. ${endText}; M_FORBIDDEN.`,
+    description: `Receipts of a room as they move, never an older one after a newer one; private ones only to their owner. Ends when the viewer has left. Joined users; not for an appservice as the owner. ${endText}.`,
     args: { roomId: t.arg.id({ required: true }), after: t.arg({ type: 'Position', description: afterText }) },
     extensions: { puppet: false },
     subscribe: async function* (_, args, context) {

@@ -36,7 +36,7 @@ builder.queryFields((t) => ({
     },
   }),
   maxUploadBytes: t.float({
-    description: 'The largest file that may be uploaded. Anybody with a token.',
+    description: 'The largest file that may be uploaded, bytes. Anybody with a token. No errors.',
     extensions: { puppet: true },
     resolve: (_, __, context) => {
       requireActor(context)
@@ -48,7 +48,7 @@ builder.queryFields((t) => ({
 builder.mutationField('createMedia', (t) =>
   t.field({
     type: CreatedMedia,
-    description: 'A content URI whose bytes come later, by the Matrix face: an event may name it at once. Errors: M_LIMIT_EXCEEDED.',
+    description: 'A content URI whose bytes come later, by the Matrix face: an event may name it at once. Anybody with a token. Errors: M_LIMIT_EXCEEDED.',
     extensions: { puppet: true },
     resolve: (_, __, context) => createMedia(context.instance, requireActor(context)),
   }),

@@ -32,7 +32,7 @@ builder.mutationFields((t) => ({
     resolve: (_, { type, ...args }, context) => sendReceipt(context.instance, requireActor(context), { ...args, type: type ?? 'm.read' }),
   }),
   setReadMarkers: t.boolean({
-    description: `Any of the three markers, all or none. ${permission} Errors: as sendReceipt.`,
+    description: `Any of the three markers, all or none. ${permission} Errors: M_FORBIDDEN, M_NOT_FOUND for an unknown event, M_INVALID_PARAM for a wrong thread.`,
     args: {
       roomId: t.arg.id({ required: true }),
       read: t.arg({ type: ReceiptInput }),

@@ -57,7 +57,7 @@ builder.mutationFields((t) => ({
   createRoom: t.field({
     type: RoomReference,
     description:
-      'A room with everything it begins with, or nothing at all. Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE for a taken alias or id, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_NOT_FOUND for somebody who does not exist.',
+      'A room with everything it begins with, or nothing at all. Anybody with a token. Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE for a taken alias or id, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_NOT_FOUND for somebody who does not exist.',
     args: { input: t.arg({ type: CreateRoomInput, required: true }) },
     extensions: { puppet: true },
     resolve: (_, { input: { listed, ts, ...input } }, context) =>

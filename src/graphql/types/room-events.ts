@@ -41,7 +41,7 @@ builder.queryFields((t) => ({
   }),
   roomMessages: t.field({
     type: 'RawJson',
-    description: `The answer of GET /messages. ${rawText} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON.`,
+    description: `The answer of GET /messages. ${rawText} Anybody who may read the room. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON.`,
     args: {
       roomId: t.arg.id({ required: true }),
       dir: t.arg({ type: Direction, required: true }),
@@ -55,7 +55,7 @@ builder.queryFields((t) => ({
   }),
   roomContext: t.field({
     type: 'RawJson',
-    description: `The answer of GET /context: what stands around an event. ${rawText} Errors: M_NOT_FOUND, M_BAD_JSON.`,
+    description: `The answer of GET /context: what stands around an event. ${rawText} Anybody who may read the room. Errors: M_NOT_FOUND, M_BAD_JSON.`,
     args: {
       roomId: t.arg.id({ required: true }),
       eventId: t.arg.id({ required: true }),

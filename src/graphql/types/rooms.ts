@@ -122,14 +122,16 @@ export const Room = builder.objectRef<Readable>('Room').implement({
     }),
     activity: t.field({
       type: 'Position',
-      description: 'Position of its newest event, by which the inbox is ordered; of the invitation, or of the end of the viewer’s stay, while not in it.',
+      description:
+        'Position of its newest event, by which the inbox is ordered; of the invitation, or of the end of the viewer’s stay, while not in it.',
       resolve: async (room, _, context) =>
         room.membership?.membership === 'join' ? (await loadNewest(context, room.room.key)).order : room.upTo,
     }),
     newestEvent: t.field({
       type: Event,
       nullable: true,
-      description: 'What a list of rooms shows below the title. Null while the viewer is not in the room, and when an ignored user sent it.',
+      description:
+        'What a list of rooms shows below the title. Null while the viewer is not in the room, and when an ignored user sent it.',
       resolve: async ({ room, membership }, _, context) =>
         membership?.membership === 'join' ? (await loadNewest(context, room.key)).event : null,
     }),
@@ -168,7 +170,7 @@ export const Room = builder.objectRef<Readable>('Room').implement({
     members: t.connection({
       type: MemberType,
       description:
-        'In no order that means anything; at most 1 000 per page. Takes first and after. Errors: M_FORBIDDEN for who is not in the room.',
+        'In no order that means anything; at most 1 000 per page. Takes `first` and `after`. Errors: M_FORBIDDEN for who is not in the room, M_INVALID_PARAM, also for `last` and `before`.',
       args: { memberships: t.arg({ type: [Membership], description: 'only these; usually JOIN' }) },
       resolve: async (room, args, context) => {
         const { members, next } = await memberList(context.instance, room, args)
@@ -207,7 +209,7 @@ builder.queryFields((t) => ({
     resolve: (_, { roomId }, context) => viewRoom(context.instance, requireActor(context), roomId),
   }),
   joinedRooms: t.idList({
-    description: 'Ids of the rooms that the viewer is joined to.',
+    description: 'Ids of the rooms that the viewer is joined to. Anybody with a token. Errors: M_FORBIDDEN for a user who is not made yet.',
     extensions: { puppet: true },
     resolve: (_, __, context) => joinedRooms(context.instance, requireActor(context)),
   }),

@@ -37,7 +37,7 @@ const WhoAmI = builder.objectRef<Identified>('WhoAmI').implement({
 builder.queryFields((t) => ({
   versions: t.field({
     type: ServerVersions,
-    description: 'Needs no token.',
+    description: 'What the Matrix face of this server supports. Needs no token. No errors.',
     extensions: { puppet: true },
     resolve: () => ({ versions: supportedVersions, unstableFeatures }),
   }),

@@ -75,7 +75,7 @@ builder.queryFields((t) => ({
   searchUsers: t.field({
     type: FoundUsers,
     description:
-      'Users whose id or display name holds the term. The owner finds everybody, others those who share a room with them. Not for an appservice as the owner.',
+      'Users whose id or display name holds the term. The owner finds everybody, others those who share a room with them. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
     args: { term: t.arg.string({ required: true }), limit: t.arg.int({ description: '10 when left out, at most 50' }) },
     extensions: { puppet: false },
     resolve: (_, args, context) => searchUsers(context.instance, requireActor(context), args),

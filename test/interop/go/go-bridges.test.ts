@@ -6,9 +6,23 @@ import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
 import { EventType, type MatrixClient, type MatrixEvent, MsgType, type Room, RoomMemberEvent } from 'matrix-js-sdk'
 import { type ServerProcess, startProcess } from '../../bench/server-process.ts'
-import { ask, BridgeProcess, buildBridges, freePort } from './bridge-process.ts'
+import { BridgeProcess, buildBridges, freePort } from './bridge-process.ts'
 import { EchoNetwork, type EchoRecord } from './echo-network.ts'
-import { insist, messages, openClient, react, reactions, readUpTo, readWhole, sendStatus, texts, until, whenSettled } from './sdk-client.ts'
+import {
+  insist,
+  messages,
+  openClient,
+  query,
+  react,
+  reactions,
+  readUpTo,
+  readWhole,
+  sendStatus,
+  texts,
+  until,
+  whenSettled,
+} from './sdk-client.ts'
+import { testWhatsapp } from './whatsapp.ts'
 
 const portals = 20
 const ghosts = 10
@@ -33,7 +47,6 @@ function bridgeOn(domains: Record<string, string>): void {
     let client: MatrixClient
     let echo: BridgeProcess
     let network: EchoNetwork
-    let whatsapp: BridgeProcess
     /** room ids of the portals, the first at 0 */
     let roomIds: string[]
 
@@ -46,7 +59,7 @@ function bridgeOn(domains: Record<string, string>): void {
 
     after(async () => {
       client?.stopClient()
-      for (const bridge of [echo, whatsapp]) await bridge?.stop()
+      await Promise.all([echo?.stop(), stopWhatsapp()])
       await server?.stop()
       if (process.env['KEEP_DATA']) process.stdout.write(`${dataDir}\n`)
       else rmSync(dataDir, { recursive: true, force: true })
@@ -59,12 +72,6 @@ function bridgeOn(domains: Record<string, string>): void {
     /** The id of what the owner says in a portal. */
     async function say(portal: number, text: string): Promise<string> {
       return (await client.sendTextMessage(roomIds[portal - 1]!, text)).event_id
-    }
-
-    /** What GraphQL answers the owner. */
-    async function query(text: string, variables: Record<string, string> = {}) {
-      const headers = { authorization: `Bearer ${client.getAccessToken()}`, 'content-type': 'application/json' }
-      return (await ask(`${server.url}/graphql`, 'POST', { query: text, variables }, headers)).data
     }
 
     async function receivedFrom(eventId: string, kind = 'message'): Promise<EchoRecord[]> {
@@ -161,11 +168,11 @@ function bridgeOn(domains: Record<string, string>): void {
       test('what the bridge says of itself and of messages can be asked for', async () => {
         const eventId = await say(1, 'watched')
         await whenSettled(roomOf(1), eventId)
-        const { bridges } = await query('{ bridges { id states { remoteId stateEvent } } }')
+        const { bridges } = await query(client, '{ bridges { id states { remoteId stateEvent } } }')
         const said = bridges[0].states.map((state: Record<string, string>) => `${state['remoteId']} ${state['stateEvent']}`)
         assert.deepEqual(said, [' UNCONFIGURED', 'alice CONNECTED'], 'the bridge itself, from before the login, and the login')
         await until('the checkpoint', async () => {
-          const { messageCheckpoints } = await query('query($id: String!) { messageCheckpoints(eventId: $id) { step status } }', {
+          const { messageCheckpoints } = await query(client, 'query($id: String!) { messageCheckpoints(eventId: $id) { step status } }', {
             id: eventId,
           })
           return messageCheckpoints.some(
@@ -322,6 +329,8 @@ function bridgeOn(domains: Record<string, string>): void {
         const before = await network.portals()
         await echo.stop()
         const sent = await Promise.all(everyPortal.map((portal) => say(portal, `while away ${portal}`)))
+        // Its first request, not a timer, is to end the wait.
+        await until('failed deliveries', async () => (await query(client, '{ bridges { failures } }')).bridges[0].failures >= 3)
         await echo.run()
         for (const [i, eventId] of sent.entries()) {
           assert.equal(await whenSettled(roomOf(i + 1), eventId), 'SUCCESS')
@@ -358,40 +367,11 @@ function bridgeOn(domains: Record<string, string>): void {
       })
     })
 
-    describe('mautrix-whatsapp', () => {
-      test('starts with the configuration that our command line writes, and answers its provisioning API', async () => {
-        whatsapp = await BridgeProcess.start(server, { type: 'whatsapp', program: 'mautrix-whatsapp' })
-        assert.deepEqual((await whatsapp.provision('GET', 'whoami')).logins, [])
-        const { flows } = await whatsapp.provision('GET', 'login/flows')
-        assert.deepEqual(flows.map((flow: { id: string }) => flow.id).toSorted(), ['phone', 'qr'])
-      })
-
-      test('its bot accepts the owner’s invite, makes a management room and answers help', async () => {
-        const { room_id: roomId } = await client.createRoom({ invite: [whatsapp.bot], is_direct: true })
-        const room = await until('the room', () => client.getRoom(roomId))
-        await until('the bot', () => room.getMember(whatsapp.bot)?.membership === 'join')
-        await until('the greeting', () => texts(room, whatsapp.bot).some((text) => text.includes('management room')))
-        assert.equal((await whatsapp.provision('GET', 'whoami')).management_room, roomId)
-        await client.sendTextMessage(roomId, 'help')
-        await until('the help', () => texts(room, whatsapp.bot).some((text) => text.includes('login')))
-      })
-
-      test('media of another server is 404 M_NOT_FOUND at once, and the avatar that lies there is set all the same', async () => {
-        const started = performance.now()
-        const address = `${server.url}/_matrix/client/v1/media/download/maunium.net/NeXNQarUbrlYBiPCpprYsRqr`
-        const reply = await fetch(address, { headers: { authorization: `Bearer ${client.getAccessToken()}` } })
-        assert.equal(reply.status, 404)
-        assert.equal(((await reply.json()) as { errcode: string }).errcode, 'M_NOT_FOUND')
-        assert.ok(performance.now() - started < 1_000)
-        const { avatar_url: avatar, displayname } = await client.getProfileInfo(whatsapp.bot)
-        assert.deepEqual([displayname, avatar], ['WhatsApp bridge bot', 'mxc://maunium.net/NeXNQarUbrlYBiPCpprYsRqr'])
-        assert.equal(whatsapp.complaints(), '')
-      })
-    })
+    const stopWhatsapp = testWhatsapp(() => ({ server, client }))
 
     test('in the end nothing is left to deliver, and the server has logged no error', async () => {
       await until('the last delivery', async () => {
-        const { bridges } = await query('{ bridges { queueLength failures } }')
+        const { bridges } = await query(client, '{ bridges { queueLength failures } }')
         return bridges.every((bridge: Record<string, number>) => bridge['queueLength'] === 0 && bridge['failures'] === 0)
       })
       assert.doesNotMatch(server.printed(), /"level":[56]0/)

@@ -10,6 +10,7 @@ import {
   type Room,
 } from 'matrix-js-sdk'
 import { logger } from 'matrix-js-sdk/lib/logger.js'
+import { ask } from './bridge-process.ts'
 
 /** The SDK tells every request to the logger that a client was given, and the rest to its own. */
 const silent = { trace() {}, debug() {}, info() {}, warn() {}, error() {}, getChild: () => silent }
@@ -118,4 +119,10 @@ export async function insist(client: MatrixClient, room: Room, text: string): Pr
       await client.resendEvent(event, room).catch(() => undefined)
     }
   })
+}
+
+/** What GraphQL answers the same person. */
+export async function query(client: MatrixClient, text: string, variables: Record<string, string> = {}) {
+  const headers = { authorization: `Bearer ${client.getAccessToken()}`, 'content-type': 'application/json' }
+  return (await ask(`${client.baseUrl}/graphql`, 'POST', { query: text, variables }, headers)).data
 }

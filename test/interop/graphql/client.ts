@@ -57,7 +57,7 @@ export class GraphqlClient {
     const send =
       'mutation ($roomId: ID!, $type: String, $txnId: String!, $content: EventContent!) { sendMessage(roomId: $roomId, type: $type, txnId: $txnId, content: $content) { eventId } }'
     const given = typeof content === 'string' ? { msgtype: 'm.text', body: content } : content
-    return (await this.ask(send, { roomId, type, txnId: `t${this.txn++}`, content: given })).sendMessage.eventId
+    return (await this.ask(send, { roomId, type, txnId: `graphql${this.txn++}`, content: given })).sendMessage.eventId
   }
 
   async position(): Promise<number> {
@@ -108,10 +108,15 @@ export class Subscription implements AsyncIterable<Data> {
     return this.results
   }
 
-  /** Null when it has ended. */
+  /** Null when it has ended; what does not come within 10 s does not come. */
   async next(): Promise<Data> {
-    const { done, value } = await this.results.next()
-    return done ? null : value
+    const silence = setTimeout(() => this.cut(), 10_000)
+    try {
+      const { done, value } = await this.results.next()
+      return done ? null : value
+    } finally {
+      clearTimeout(silence)
+    }
   }
 
   /** The connection is gone, without a word. */
@@ -136,14 +141,24 @@ export class Follower<T> {
   private stopped = false
   private readonly running: Promise<void>
 
-  constructor(client: GraphqlClient, query: string, variables: object & { after?: number }, read: (data: Data) => { position: number; value: T }) {
+  constructor(
+    client: GraphqlClient,
+    query: string,
+    variables: object & { after?: number },
+    read: (data: Data) => { position: number; value: T },
+  ) {
     this.position = variables.after ?? null
     this.running = this.run(client, query, variables, read)
     // Thrown to who stops it.
     this.running.catch(() => undefined)
   }
 
-  private async run(client: GraphqlClient, query: string, variables: object, read: (data: Data) => { position: number; value: T }): Promise<void> {
+  private async run(
+    client: GraphqlClient,
+    query: string,
+    variables: object,
+    read: (data: Data) => { position: number; value: T },
+  ): Promise<void> {
     while (!this.stopped) {
       this.current = client.subscription(query, { ...variables, after: this.position })
       const positions: number[] = []

@@ -11,7 +11,8 @@ const cuts = 50
 /** Requests under way at a time. */
 const lanes = 8
 
-const timelineQuery = 'subscription ($roomId: ID!, $after: Position) { timeline(roomId: $roomId, after: $after) { position eventId type content } }'
+const timelineQuery =
+  'subscription ($roomId: ID!, $after: Position) { timeline(roomId: $roomId, after: $after) { position eventId type content } }'
 const inboxQuery = `subscription ($after: Position) {
   inbox(after: $after) { position left rooms { roomId activity newestEvent { position } unread { notificationCount } tags } accountData { type content } }
 }`
@@ -27,13 +28,26 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
   const bob = await server.register('bob')
   const roomId = await server.owner.createRoom({ name: 'Flood', invite: [bob.userId] })
   assert.equal((await bob.post(`/join/${encodeURIComponent(roomId)}`)).status, 200)
-  const owner = new GraphqlClient(() => server.url, { userId: server.owner.userId, deviceId: server.owner.deviceId, accessToken: server.owner.token })
+  const owner = new GraphqlClient(() => server.url, {
+    userId: server.owner.userId,
+    deviceId: server.owner.deviceId,
+    accessToken: server.owner.token,
+  })
   const after = await owner.position()
 
-  const timeline = owner.follow(timelineQuery, { roomId, after }, ({ timeline: event }) => ({ position: event.position, value: event as { eventId: string; position: number } }))
+  const timeline = owner.follow(timelineQuery, { roomId, after }, ({ timeline: event }) => ({
+    position: event.position,
+    value: event as { eventId: string; position: number },
+  }))
   const inbox = owner.follow(inboxQuery, { after }, ({ inbox: change }) => ({ position: change.position, value: change as InboxValue }))
-  const typing = owner.follow(typingQuery, { roomId, after }, ({ typing: change }) => ({ position: change.position, value: change.userIds as string[] }))
-  const receipts = owner.follow(receiptsQuery, { roomId, after }, ({ receipts: change }) => ({ position: change.position, value: change.receipts as ReceiptValue[] }))
+  const typing = owner.follow(typingQuery, { roomId, after }, ({ typing: change }) => ({
+    position: change.position,
+    value: change.userIds as string[],
+  }))
+  const receipts = owner.follow(receiptsQuery, { roomId, after }, ({ receipts: change }) => ({
+    position: change.position,
+    value: change.receipts as ReceiptValue[],
+  }))
   const followers: Follower<unknown>[] = [timeline, inbox, typing, receipts]
   t.after(() => Promise.allSettled(followers.map((follower) => follower.stop())))
 
@@ -59,7 +73,9 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
   const lane = async (from: number): Promise<void> => {
     for (let i = from; i < sends; i += lanes) {
       const by: Client = i % 2 === 0 ? bob : server.owner
-      const { event_id: eventId } = await insist(() => by.put(`${path}/send/m.room.message/cut${i}`, { msgtype: 'm.text', body: `message ${i}` }))
+      const { event_id: eventId } = await insist(() =>
+        by.put(`${path}/send/m.room.message/cut${i}`, { msgtype: 'm.text', body: `message ${i}` }),
+      )
       sent.push(eventId)
     }
   }
@@ -104,9 +120,12 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
 
   await until('the last event', () => timeline.values.at(-1)?.eventId === last.event_id, 20_000)
   await until('the last receipt', () => receipts.values.flat().some((receipt) => receipt.eventId === last.event_id), 20_000)
-  const state = await owner.ask(`query ($roomId: ID!) { position room(roomId: $roomId) {
+  const state = await owner.ask(
+    `query ($roomId: ID!) { position room(roomId: $roomId) {
     activity tags typing unread { notificationCount } receipts { userId eventId ts private }
-  } }`, { roomId })
+  } }`,
+    { roomId },
+  )
   await until('the inbox', () => latestRoom(inbox.values, roomId)?.activity === state.room.activity, 20_000)
   await sleep(100)
   for (const follower of followers) {
@@ -119,8 +138,14 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
   assert.equal(timeline.values.length, sends + 1)
   assert.deepEqual(new Set(timeline.values.map((event) => event.eventId)), new Set(sent))
   const places = timeline.values.map((event) => event.position)
-  assert.deepEqual(places, places.toSorted((a, b) => a - b))
-  const messages = await owner.ask('query ($roomId: ID!) { room(roomId: $roomId) { timeline(last: 1000) { edges { node { eventId } } } } }', { roomId })
+  assert.deepEqual(
+    places,
+    places.toSorted((a, b) => a - b),
+  )
+  const messages = await owner.ask(
+    'query ($roomId: ID!) { room(roomId: $roomId) { timeline(last: 1000) { edges { node { eventId } } } } }',
+    { roomId },
+  )
   assert.deepEqual(
     timeline.values.slice(-1_000).map((event) => event.eventId),
     messages.room.timeline.edges.map(({ node }: { node: { eventId: string } }) => node.eventId),
@@ -136,7 +161,9 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
   assertRising(rooms.map((room) => room.tags['m.favourite']?.order ?? 0))
   assert.deepEqual(rooms.at(-1)?.tags, state.room.tags)
   assert.deepEqual(rooms.at(-1)?.unread, state.room.unread)
-  const counts = inbox.values.flatMap((change) => change.accountData.filter(({ type }) => type === 'org.example.count').map(({ content }) => content.i))
+  const counts = inbox.values.flatMap((change) =>
+    change.accountData.filter(({ type }) => type === 'org.example.count').map(({ content }) => content.i),
+  )
   assertRising(counts)
   const stored = (await owner.ask('{ accountData(type: "org.example.count") }')).accountData
   assert.equal(counts.at(-1), stored.i)
@@ -147,7 +174,10 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
     assertRising(own.map((receipt) => orders.get(receipt.eventId) ?? 0))
     const current = state.room.receipts.filter((receipt: ReceiptValue) => receipt.userId === userId)
     assert.ok(own.length > 0)
-    assert.ok(current.some((receipt: ReceiptValue) => receipt.eventId === own.at(-1)!.eventId), `${userId}: ${own.at(-1)!.eventId}`)
+    assert.ok(
+      current.some((receipt: ReceiptValue) => receipt.eventId === own.at(-1)!.eventId),
+      `${userId}: ${own.at(-1)!.eventId}`,
+    )
   }
 
   // Typing ends as it is: nobody types.
@@ -158,7 +188,13 @@ test('all four subscriptions are cut 50 times at random during 2 000 sends, with
 interface InboxValue {
   position: number
   left: string[]
-  rooms: { roomId: string; activity: number; newestEvent: { position: number } | null; unread: { notificationCount: number }; tags: Record<string, { order: number }> }[]
+  rooms: {
+    roomId: string
+    activity: number
+    newestEvent: { position: number } | null
+    unread: { notificationCount: number }
+    tags: Record<string, { order: number }>
+  }[]
   accountData: { type: string; content: { i: number } }[]
 }
 

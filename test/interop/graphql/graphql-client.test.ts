@@ -70,7 +70,11 @@ describe('a client that knows only GraphQL', () => {
     assert.ok(viewer.devices.some(({ deviceId }: Answer) => deviceId === viewer.deviceId))
     assert.ok(versions.versions.length > 0 && loginFlows.some(({ type }: Answer) => type === 'm.login.password'))
     assert.equal((await restAlice.get('/account/whoami')).body.device_id, viewer.deviceId)
-    const wrong = ask(server.url, null, 'mutation { login(input: {type: "m.login.password", user: "owner", password: "wrong"}) { userId } }')
+    const wrong = ask(
+      server.url,
+      null,
+      'mutation { login(input: {type: "m.login.password", user: "owner", password: "wrong"}) { userId } }',
+    )
     assert.equal(await refused(wrong), 'M_FORBIDDEN')
   })
 
@@ -89,14 +93,19 @@ describe('a client that knows only GraphQL', () => {
     assert.deepEqual((await bob.ask(joinRoom, { room: made.roomId })).joinRoom.room, { name: 'Plans', joinedMemberCount: 2 })
     const joined = async () => (await live.next()).inbox.rooms.find((room: Answer) => room.roomId === made.roomId)?.membership
     await until('the join', async () => (await joined()) === 'JOIN')
-    const inbox = '{ inbox(first: 5) { edges { cursor node { roomId title topic activity newestEvent { type sender { userId } } unread { notificationCount marked } } } pageInfo { hasNextPage } } }'
+    const inbox =
+      '{ inbox(first: 5) { edges { cursor node { roomId title topic activity newestEvent { type sender { userId } } unread { notificationCount marked } } } pageInfo { hasNextPage } } }'
     for (const client of [alice, bob]) {
       const [first] = (await client.ask(inbox)).inbox.edges
       assert.deepEqual([first.node.roomId, first.node.title, first.node.topic], [made.roomId, 'Plans', 'Of ours'])
       assert.deepEqual([first.node.newestEvent.type, first.node.newestEvent.sender.userId], ['m.room.member', bob.userId])
     }
     const sync = await restBob.sync()
-    assert.ok(sync.rooms.join[made.roomId].state.events.concat(sync.rooms.join[made.roomId].timeline.events).some((event: Answer) => event.type === 'm.room.topic'))
+    assert.ok(
+      sync.rooms.join[made.roomId].state.events
+        .concat(sync.rooms.join[made.roomId].timeline.events)
+        .some((event: Answer) => event.type === 'm.room.topic'),
+    )
 
     await bob.ask('mutation ($roomId: ID!) { leaveRoom(roomId: $roomId) }', { roomId: made.roomId })
     await until('the leave', async () => (await live.next()).inbox.left.includes(made.roomId))
@@ -119,19 +128,32 @@ describe('a client that knows only GraphQL', () => {
       'm.new_content': { msgtype: 'm.text', body: 'typo' },
       'm.relates_to': { rel_type: 'm.replace', event_id: eventId },
     })
-    assert.deepEqual((await live.next()).timeline.common, { __typename: 'Edit', target: eventId, newContent: { msgtype: 'm.text', body: 'typo' } })
+    assert.deepEqual((await live.next()).timeline.common, {
+      __typename: 'Edit',
+      target: eventId,
+      newContent: { msgtype: 'm.text', body: 'typo' },
+    })
     await bob.send(roomId, { 'm.relates_to': { rel_type: 'm.annotation', event_id: eventId, key: '👍' } }, 'm.reaction')
     assert.deepEqual((await live.next()).timeline.common, { __typename: 'Reaction', target: eventId, key: '👍' })
     const shown = (await restAlice.get(`/rooms/${encoded(roomId)}/event/${encoded(eventId)}`)).body
     assert.equal(shown.unsigned['m.relations']['m.replace'].content['m.new_content'].body, 'typo')
 
-    await alice.ask('mutation ($roomId: ID!, $eventId: ID!) { redact(roomId: $roomId, eventId: $eventId, txnId: "r", content: {reason: "gone"}) { eventId } }', { roomId, eventId })
+    await alice.ask(
+      'mutation ($roomId: ID!, $eventId: ID!) { redact(roomId: $roomId, eventId: $eventId, txnId: "r", content: {reason: "gone"}) { eventId } }',
+      { roomId, eventId },
+    )
     assert.deepEqual((await live.next()).timeline.common, { __typename: 'Redaction', target: eventId, reason: 'gone' })
-    const { event } = await bob.ask('query ($roomId: ID!, $eventId: ID!) { event(roomId: $roomId, eventId: $eventId) { redacted content common { __typename } } }', { roomId, eventId })
+    const { event } = await bob.ask(
+      'query ($roomId: ID!, $eventId: ID!) { event(roomId: $roomId, eventId: $eventId) { redacted content common { __typename } } }',
+      { roomId, eventId },
+    )
     assert.deepEqual(event, { redacted: true, content: {}, common: null })
 
     const fromRest = await restAlice.send(roomId, 'from the Matrix face')
-    assert.deepEqual((await live.next()).timeline, { eventId: fromRest, common: { __typename: 'TextMessage', body: 'from the Matrix face' } })
+    assert.deepEqual((await live.next()).timeline, {
+      eventId: fromRest,
+      common: { __typename: 'TextMessage', body: 'from the Matrix face' },
+    })
     live.cut()
   })
 
@@ -161,25 +183,44 @@ describe('a client that knows only GraphQL', () => {
     }
     assert.deepEqual(forth, texts)
     const { chunk } = (await restBob.get(`/rooms/${encoded(roomId)}/messages?dir=f&limit=100`)).body
-    assert.deepEqual(chunk.map(({ type }: Answer) => type), types)
+    assert.deepEqual(
+      chunk.map(({ type }: Answer) => type),
+      types,
+    )
   })
 
   test('reading clears the unread count; receipts and markers are seen by the other and by the Matrix face', async () => {
     const roomId = await sharedRoom()
-    const unread = async () => (await bob.ask('query ($roomId: ID!) { room(roomId: $roomId) { unread { notificationCount highlightCount } } }', { roomId })).room.unread.notificationCount
-    const live = alice.subscription('subscription ($roomId: ID!, $after: Position) { receipts(roomId: $roomId, after: $after) { position receipts { userId eventId private threadId } } }', {
-      roomId,
-      after: await alice.position(),
-    })
-    const inbox = bob.subscription('subscription ($after: Position) { inbox(after: $after) { rooms { roomId unread { notificationCount } } } }', { after: await bob.position() })
-    const counts = async (count: number) => until(`${count} unread`, async () => (await inbox.next()).inbox.rooms.some((room: Answer) => room.roomId === roomId && room.unread.notificationCount === count))
+    const unread = async () =>
+      (await bob.ask('query ($roomId: ID!) { room(roomId: $roomId) { unread { notificationCount highlightCount } } }', { roomId })).room
+        .unread.notificationCount
+    const live = alice.subscription(
+      'subscription ($roomId: ID!, $after: Position) { receipts(roomId: $roomId, after: $after) { position receipts { userId eventId private threadId } } }',
+      {
+        roomId,
+        after: await alice.position(),
+      },
+    )
+    const inbox = bob.subscription(
+      'subscription ($after: Position) { inbox(after: $after) { rooms { roomId unread { notificationCount } } } }',
+      { after: await bob.position() },
+    )
+    const counts = async (count: number) =>
+      until(`${count} unread`, async () =>
+        (await inbox.next()).inbox.rooms.some((room: Answer) => room.roomId === roomId && room.unread.notificationCount === count),
+      )
     const eventId = await alice.send(roomId, 'read me')
     assert.equal(await unread(), 1)
     await counts(1)
-    await bob.ask('mutation ($roomId: ID!, $eventId: ID!) { setReadMarkers(roomId: $roomId, read: {eventId: $eventId}, fullyRead: {eventId: $eventId}) }', { roomId, eventId })
+    await bob.ask(
+      'mutation ($roomId: ID!, $eventId: ID!) { setReadMarkers(roomId: $roomId, read: {eventId: $eventId}, fullyRead: {eventId: $eventId}) }',
+      { roomId, eventId },
+    )
     assert.equal(await unread(), 0)
     await counts(0)
-    const moved = await until('the receipt', async () => (await live.next()).receipts.receipts.find((receipt: Answer) => receipt.userId === bob.userId))
+    const moved = await until('the receipt', async () =>
+      (await live.next()).receipts.receipts.find((receipt: Answer) => receipt.userId === bob.userId),
+    )
     assert.deepEqual(moved, { userId: bob.userId, eventId, private: false, threadId: null })
     const sync = (await restBob.sync()).rooms.join[roomId]
     assert.equal(sync.account_data.events.find(({ type }: Answer) => type === 'm.fully_read').content.event_id, eventId)
@@ -189,8 +230,12 @@ describe('a client that knows only GraphQL', () => {
     await counts(1)
     await restBob.post(`/rooms/${encoded(roomId)}/receipt/m.read.private/${encoded(next)}`)
     await counts(0)
-    const { receipts } = (await alice.ask('query ($roomId: ID!) { room(roomId: $roomId) { receipts { userId eventId } } }', { roomId })).room
-    assert.ok(!receipts.some((receipt: Answer) => receipt.eventId === next && receipt.userId === bob.userId), 'a private receipt is nobody else’s')
+    const { receipts } = (await alice.ask('query ($roomId: ID!) { room(roomId: $roomId) { receipts { userId eventId } } }', { roomId }))
+      .room
+    assert.ok(
+      !receipts.some((receipt: Answer) => receipt.eventId === next && receipt.userId === bob.userId),
+      'a private receipt is nobody else’s',
+    )
     live.cut()
     inbox.cut()
   })
@@ -208,26 +253,40 @@ describe('a client that knows only GraphQL', () => {
     await restAlice.put(`/rooms/${encoded(roomId)}/typing/${encoded(alice.userId)}`, { typing: true, timeout: 20_000 })
     assert.deepEqual(await typing(), [alice.userId])
     await server.restart()
-    const again = bob.subscription('subscription ($roomId: ID!, $after: Position) { typing(roomId: $roomId, after: $after) { userIds } }', { roomId, after: 1 })
+    const again = bob.subscription('subscription ($roomId: ID!, $after: Position) { typing(roomId: $roomId, after: $after) { userIds } }', {
+      roomId,
+      after: 1,
+    })
     assert.deepEqual((await again.next()).typing.userIds, [], 'nobody remembers: as it is now')
     again.cut()
   })
 
   test('tags, account data and the profile are changed, shown live, and read by the Matrix face', async () => {
     const roomId = await sharedRoom('Tagged')
-    const live = alice.subscription('subscription ($after: Position) { inbox(after: $after) { rooms { roomId tags isDirect } accountData { type content } } }', { after: await alice.position() })
+    const live = alice.subscription(
+      'subscription ($after: Position) { inbox(after: $after) { rooms { roomId tags isDirect } accountData { type content } } }',
+      { after: await alice.position() },
+    )
     await alice.ask('mutation ($roomId: ID!) { setTag(roomId: $roomId, tag: "m.favourite", content: {order: 0.5}) }', { roomId })
-    const tagged = await until('the tag', async () => (await live.next()).inbox.rooms.find((room: Answer) => room.roomId === roomId && room.tags['m.favourite']))
+    const tagged = await until('the tag', async () =>
+      (await live.next()).inbox.rooms.find((room: Answer) => room.roomId === roomId && room.tags['m.favourite']),
+    )
     assert.deepEqual(tagged.tags, { 'm.favourite': { order: 0.5 } })
     assert.deepEqual((await restAlice.get(`/user/${encoded(alice.userId)}/rooms/${encoded(roomId)}/tags`)).body.tags, tagged.tags)
     const inbox = async (filter: object) =>
-      (await alice.ask('query ($filter: InboxFilter) { inbox(first: 50, filter: $filter) { edges { node { roomId } } } }', { filter })).inbox.edges.map(({ node }: Answer) => node.roomId)
+      (
+        await alice.ask('query ($filter: InboxFilter) { inbox(first: 50, filter: $filter) { edges { node { roomId } } } }', { filter })
+      ).inbox.edges.map(({ node }: Answer) => node.roomId)
     assert.deepEqual(await inbox({ tag: 'm.favourite' }), [roomId])
     await alice.ask('mutation ($roomId: ID!) { removeTag(roomId: $roomId, tag: "m.favourite") }', { roomId })
     assert.deepEqual(await inbox({ tag: 'm.favourite' }), [])
 
-    await alice.ask('mutation ($content: JsonObject!) { setAccountData(type: "m.direct", content: $content) }', { content: { [bob.userId]: [roomId] } })
-    const direct = await until('m.direct', async () => (await live.next()).inbox.accountData.find(({ type }: Answer) => type === 'm.direct'))
+    await alice.ask('mutation ($content: JsonObject!) { setAccountData(type: "m.direct", content: $content) }', {
+      content: { [bob.userId]: [roomId] },
+    })
+    const direct = await until('m.direct', async () =>
+      (await live.next()).inbox.accountData.find(({ type }: Answer) => type === 'm.direct'),
+    )
     assert.deepEqual(direct.content, { [bob.userId]: [roomId] })
     assert.deepEqual(await inbox({ direct: true }), [roomId])
     await restBob.send(roomId, 'unread')
@@ -249,10 +308,18 @@ describe('a client that knows only GraphQL', () => {
   test('an upload that GraphQL announced is an image in the timeline', async () => {
     const roomId = await sharedRoom()
     const { contentUri } = (await alice.ask('mutation { createMedia { contentUri unusedExpiresAt } }')).createMedia
-    await alice.send(roomId, { msgtype: 'm.image', body: 'dot.png', url: contentUri, info: { mimetype: 'image/png', w: 1, h: 1, size: 68 } })
+    await alice.send(roomId, {
+      msgtype: 'm.image',
+      body: 'dot.png',
+      url: contentUri,
+      info: { mimetype: 'image/png', w: 1, h: 1, size: 68 },
+    })
     const png = Buffer.from('iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg==', 'base64')
     const place = contentUri.slice('mxc://'.length)
-    const put = await restAlice.request('PUT', `/_matrix/media/v3/upload/${place}?filename=dot.png`, undefined, { raw: png, headers: { 'content-type': 'image/png' } })
+    const put = await restAlice.request('PUT', `/_matrix/media/v3/upload/${place}?filename=dot.png`, undefined, {
+      raw: png,
+      headers: { 'content-type': 'image/png' },
+    })
     assert.equal(put.status, 200)
     const { media, room } = await bob.ask(
       'query ($mxc: String!, $roomId: ID!) { media(mxc: $mxc) { contentType sizeBytes fileName } room(roomId: $roomId) { timeline(last: 1) { edges { node { common { ... on FileMessage { kind url width sizeBytes mimeType } } } } } } }',
@@ -267,7 +334,10 @@ describe('a client that knows only GraphQL', () => {
     const live = bob.subscription(timelineLive, { roomId, after: await bob.position() })
     const typing = bob.subscription('subscription ($roomId: ID!) { typing(roomId: $roomId) { userIds } }', { roomId })
     assert.deepEqual((await typing.next()).typing.userIds, [])
-    await alice.ask('mutation ($roomId: ID!, $userId: ID!) { kickUser(roomId: $roomId, userId: $userId, reason: "out") }', { roomId, userId: bob.userId })
+    await alice.ask('mutation ($roomId: ID!, $userId: ID!) { kickUser(roomId: $roomId, userId: $userId, reason: "out") }', {
+      roomId,
+      userId: bob.userId,
+    })
     await alice.send(roomId, 'behind his back')
     assert.equal((await live.next()).timeline.common.__typename, 'MembershipChange')
     assert.equal(await live.next(), null)
@@ -287,7 +357,10 @@ describe('a client that knows only GraphQL', () => {
     const roomId = await sharedRoom()
     const live = bob.subscription(timelineLive, { roomId })
     // Without `after` it begins when it has reached the server: one of these is the first that it shows.
-    const first = await Promise.race([live.next(), until('the first event', () => alice.send(roomId, 'before').then(() => false), 2_000).catch(() => null)])
+    const first = await Promise.race([
+      live.next(),
+      until('the first event', () => alice.send(roomId, 'before').then(() => false), 2_000).catch(() => null),
+    ])
     assert.ok(first)
     live.cut()
     for (let i = 0; i < 500; i += 20) await Promise.all(Array.from({ length: 20 }, (_, k) => restAlice.send(roomId, `gap ${i + k}`)))
@@ -305,11 +378,17 @@ describe('a client that knows only GraphQL', () => {
 
   test('a restart in the middle loses nothing, and is told as something to come back from', async () => {
     const roomId = await sharedRoom()
-    const follower = bob.follow(timelineLive, { roomId, after: await bob.position() }, ({ timeline }) => ({ position: timeline.position, value: timeline.common.body as string }))
+    const follower = bob.follow(timelineLive, { roomId, after: await bob.position() }, ({ timeline }) => ({
+      position: timeline.position,
+      value: timeline.common.body as string,
+    }))
     const inbox = bob.follow(
       'subscription ($after: Position) { inbox(after: $after) { position rooms { roomId newestEvent { common { ... on TextMessage { body } } } } } }',
       { after: await bob.position() },
-      ({ inbox: change }) => ({ position: change.position, value: change.rooms.find((room: Answer) => room.roomId === roomId)?.newestEvent.common?.body as string }),
+      ({ inbox: change }) => ({
+        position: change.position,
+        value: change.rooms.find((room: Answer) => room.roomId === roomId)?.newestEvent.common?.body as string,
+      }),
     )
     await alice.send(roomId, 'before the restart')
     await until('before', () => follower.values.length === 1)
@@ -325,7 +404,10 @@ describe('a client that knows only GraphQL', () => {
     await alice.send(roomId, 'once more')
     await live.next()
     server.server.host.openInstances().forEach((instance) => void instance.close())
-    const error = await live.next().then(() => null, (thrown: unknown) => thrown)
+    const error = await live.next().then(
+      () => null,
+      (thrown: unknown) => thrown,
+    )
     assert.ok(error instanceof GraphqlError && typeof error.extensions['retry_after_ms'] === 'number')
     await server.restart()
   })
@@ -349,7 +431,9 @@ describe('a client that knows only GraphQL', () => {
     const { devices } = await bob.ask('{ devices { deviceId } }')
     assert.ok(!devices.some(({ deviceId }: Answer) => deviceId === second.deviceId))
     await bob.ask('mutation { setAccountData(type: "org.example.still", content: {}) }')
-    await until('the other session', async () => (await staying.next()).inbox.accountData.some(({ type }: Answer) => type === 'org.example.still'))
+    await until('the other session', async () =>
+      (await staying.next()).inbox.accountData.some(({ type }: Answer) => type === 'org.example.still'),
+    )
     staying.cut()
   })
 })
