@@ -10,6 +10,7 @@ import type { Instance, Upward } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { parseRegistration, type Registration } from '../users/registrations.ts'
 import { confirmRefresh, noteUse } from '../users/sessions.ts'
+import { startCleaning } from './cleaning.ts'
 import { OpenInstance } from './open-instance.ts'
 import { reclaimInstance } from './reclaim.ts'
 
@@ -64,6 +65,7 @@ export class InstanceHost {
   /** what runs for a token, such as subscriptions, ends with it */
   private readonly running = new Map<string, Set<() => void>>()
   private closing = false
+  private creating: Promise<unknown> = Promise.resolve()
   private readonly stopping = new AbortController()
   private readonly reclaiming = new Set<Promise<void>>()
 
@@ -83,7 +85,11 @@ export class InstanceHost {
       opening = this.open(name)
       this.opened.set(name, opening)
       // A failure is told to who waited; the next one tries again.
-      opening.catch(() => this.opened.delete(name))
+      const tried = opening
+      tried.catch(() => {
+        // Only this try: a newer one may stand there by now.
+        if (this.opened.get(name) === tried) this.opened.delete(name)
+      })
     }
     return opening
   }
@@ -128,7 +134,14 @@ export class InstanceHost {
   }
 
   /** Makes an instance with its owner unknown to anybody yet. Errors: M_USER_IN_USE when the name or the owner is taken. */
-  async create(args: { name: string; owner: string; userDomain: string; bridgeDomain: string }): Promise<OpenInstance> {
+  create(args: { name: string; owner: string; userDomain: string; bridgeDomain: string }): Promise<OpenInstance> {
+    // One after the other: what is free is looked up first, and two must not find the same.
+    const created = this.creating.then(() => this.createNext(args))
+    this.creating = created.catch(() => undefined)
+    return created
+  }
+
+  private async createNext(args: { name: string; owner: string; userDomain: string; bridgeDomain: string }): Promise<OpenInstance> {
     const shard = this.shards[0]!
     if (!/^[a-z0-9][a-z0-9._-]{0,63}$/.test(args.name))
       throw new MatrixError('M_INVALID_PARAM', 'An instance is named with a-z, 0-9 and ._-')
@@ -138,7 +151,7 @@ export class InstanceHost {
       if (taken) throw new MatrixError('M_USER_IN_USE', `${args.owner} has an instance already`)
     }
     const rows = await shard.lookup('instance', { where: {} })
-    const key = rows.reduce((highest, row) => Math.max(highest, row.key), 0) + 1
+    const key = this.newKey(new Set(rows.map((row) => row.key)))
     const change = new ChangeSet(key)
     change.put('instance', { key, status: 'active', createdAt: this.ports.now(), ...args })
     change.put('ownerId', { userId: args.owner, instance: key })
@@ -146,11 +159,22 @@ export class InstanceHost {
     return this.instance(args.name)
   }
 
+  /** Never used before. Drawn, not counted: another process on the same database may be making one as well. */
+  private newKey(used: ReadonlySet<number>): number {
+    if (used.size === 0) return 1
+    for (;;) {
+      const key = this.ports.random(4).readUInt32LE() >>> 1
+      if (key > 0 && !used.has(key)) return key
+    }
+  }
+
   /** Suspended: its tokens answer 401 M_USER_LOCKED, deliveries rest. */
   async setStatus(name: string, status: 'active' | 'suspended'): Promise<void> {
     const place = await this.find(name)
     if (!place) throw notFound(`There is no instance ${name}`)
     if (place.row.status === status) return
+    // 503 unless it is ours: another process would go on serving it.
+    await this.instance(name)
     const change = new ChangeSet(place.row.key)
     change.put('instance', { ...place.row, status })
     await place.shard.register(change)
@@ -164,12 +188,14 @@ export class InstanceHost {
   async delete(name: string): Promise<void> {
     const place = await this.find(name)
     if (!place) throw notFound(`There is no instance ${name}`)
-    await this.closeInstance(name)
+    await this.instance(name)
     const row = { ...place.row, name: null, status: 'deleted' }
     const change = new ChangeSet(row.key)
     change.put('instance', row)
     change.remove('ownerId', { userId: row.owner })
     await place.shard.register(change)
+    // Without a name nobody can open it again; only now is it closed, or a request in between would have.
+    await this.closeInstance(name)
     this.reclaim(place.shard, row)
   }
 
@@ -271,7 +297,10 @@ export class InstanceHost {
     this.closing = true
     this.stopping.abort()
     await Promise.all(this.reclaiming)
-    for (const name of [...this.opened.keys()]) await this.closeInstance(name)
+    for (const name of [...this.opened.keys()]) {
+      // One that cannot be given back must not keep the others.
+      await this.closeInstance(name).catch((error: unknown) => this.ports.log.warn({ err: error, instance: name }, 'not released'))
+    }
     for (const shard of this.shards) await shard[Symbol.asyncDispose]()
   }
 
@@ -340,7 +369,10 @@ export class InstanceHost {
     const upward: Upward = { ...this.services.upward, secretEnded: (hash) => this.secretEnded(hash) }
     const instance = new OpenInstance(row, position, shard, this.config, this.ports, upward)
     this.live.add(instance)
-    if (row.status === 'active') this.services.start(instance)
+    if (row.status === 'active') {
+      startCleaning(instance)
+      this.services.start(instance)
+    }
     return instance
   }
 

@@ -1,5 +1,5 @@
 /** The bytes of media, as files: `<data>/media/<instance>/<first two letters>/<media id>`. Nothing is ever held whole in memory. */
-import { type FileHandle, mkdir, open, rename, rm } from 'node:fs/promises'
+import { type FileHandle, mkdir, open, readdir, rename, rm } from 'node:fs/promises'
 import { dirname, join } from 'node:path'
 import type { Readable } from 'node:stream'
 import { MatrixError } from '../errors.ts'
@@ -23,10 +23,15 @@ export function thumbnailPath(instance: Instance, mediaId: string, name: string)
   return join(folderOf(instance), 'thumbnails', mediaId.slice(0, 2), `${mediaId}-${name}`)
 }
 
-/** What uploads left that a crash cut short. Called when the instance opens, before any upload. */
+/** What uploads left that an earlier process did not end. Those of this process may be under way: they have a folder of their own. */
 export async function removeUnfinishedUploads(instance: Instance): Promise<void> {
-  await rm(unfinishedFolder(instance), { recursive: true, force: true })
+  const folder = join(folderOf(instance), 'unfinished')
+  const names = await readdir(folder).catch(() => [])
+  for (const name of names) if (name !== thisProcess) await rm(join(folder, name), { recursive: true, force: true })
 }
+
+/** A process id alone comes again, in a container at every start. */
+const thisProcess = `${process.pid}-${Math.round(performance.timeOrigin)}`
 
 /** When the instance is deleted. */
 export async function removeAllMedia(instance: Pick<Instance, 'key' | 'config'>): Promise<void> {
@@ -39,7 +44,7 @@ function folderOf(instance: Pick<Instance, 'key' | 'config'>): string {
 }
 
 function unfinishedFolder(instance: Instance): string {
-  return join(folderOf(instance), 'unfinished')
+  return join(folderOf(instance), 'unfinished', thisProcess)
 }
 
 /**

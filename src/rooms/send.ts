@@ -44,7 +44,7 @@ export function sendMessage(instance: Instance, actor: Actor, args: SendMessage)
           ...chosen(actor, args),
           eventId: target,
           content: args.content,
-          device: actor.device,
+          device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
           txnId: args.txnId,
         })
       }

@@ -108,6 +108,6 @@ async function expire(instance: Instance, args: SetTyping): Promise<void> {
     )
   } catch (error) {
     // The room was deleted or the homeserver closes: nobody is left to be told.
-    instance.ports.log.debug({ error, roomId: args.roomId }, 'typing did not end')
+    instance.ports.log.debug({ err: error, roomId: args.roomId }, 'typing did not end')
   }
 }

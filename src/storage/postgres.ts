@@ -47,7 +47,7 @@ class PostgresEngine implements Engine {
     this.queries = new Queries(dialect)
     this.pool = new pg.Pool({ ...readingConfig(url), max: readers, idleTimeoutMillis: 0 })
     // A connection that breaks while nobody uses it is replaced by the pool.
-    this.pool.on('error', (error) => log.warn({ error }, 'an idle reading connection was lost'))
+    this.pool.on('error', (error) => log.warn({ err: error }, 'an idle reading connection was lost'))
     this.writer = new PostgresWriter(url, leaseMs, onLost)
   }
 

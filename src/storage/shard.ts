@@ -143,7 +143,7 @@ class OpenShard implements Shard {
           this.writer.lose(claim.instance, new Error(`instance ${claim.instance} was taken over`), claim.epoch)
         }
       } catch (error) {
-        this.ports.log.warn({ error, shard: this.name }, 'leases could not be renewed')
+        this.ports.log.warn({ err: error, shard: this.name }, 'leases could not be renewed')
       }
       if (!stopped) cancel = this.ports.timer(intervalMs, renew)
     }
@@ -164,7 +164,7 @@ class OpenShard implements Shard {
     this.stopRenewing()
     for (const { instance } of this.writer.claims()) {
       // Not given back in order means: opened again as after an unclean end. That is no reason to keep the rest open.
-      await this.release(instance).catch((error: unknown) => this.ports.log.warn({ error, instance }, 'an instance was not released'))
+      await this.release(instance).catch((error: unknown) => this.ports.log.warn({ err: error, instance }, 'an instance was not released'))
     }
     await this.writer.drained()
     await this.database.close()

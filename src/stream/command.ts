@@ -202,7 +202,11 @@ const mostRestarts = 100_000
 export async function command<T>(instance: Instance, decide: (decision: Decision) => T): Promise<T> {
   for (let restarts = 0; restarts < mostRestarts; restarts++) {
     if (instance.closed.aborted) throw unavailable('This homeserver is closing')
-    if (instance.shard.isFull(instance.key)) await instance.shard.flushed(instance.key)
+    if (instance.shard.isFull(instance.key)) {
+      // Whoever else waited may have filled it again.
+      await instance.shard.flushed(instance.key)
+      if (instance.shard.isFull(instance.key)) continue
+    }
     instance.memory.evict()
     const decision = new Decision(instance)
     let result: T

@@ -18,15 +18,16 @@ export class Missing {
   }
 }
 
-/** Cells kept per instance before the least recently used go. A row of an event weighs about 1 KB. */
+/** What is kept per instance before the least recently used goes: cells, and bytes of text in them (an event has up to 64 KiB). */
 const mostCells = 20_000
+const mostBytes = 32_000_000
 
 export class Memory {
-  private cells = new Map<string, Cell>()
+  private readonly cells = new Map<string, Cell>()
   private readonly loading = new Map<string, Promise<unknown>>()
   private published: () => number
-  /** set when a commit failed: whoever still holds this memory must start over with the new one */
-  dropped = false
+  /** rough size of what is held */
+  private bytes = 0
 
   constructor(published: () => number) {
     this.published = published
@@ -54,7 +55,7 @@ export class Memory {
           // A write that came meanwhile is newer than what was read.
           if (this.loading.get(key) === promise) {
             this.loading.delete(key)
-            if (!this.cells.has(key)) this.cells.set(key, { value, touched: 0, used: true })
+            if (!this.cells.has(key)) this.put(key, { value, touched: 0, used: true })
           }
         },
         (error: unknown) => {
@@ -62,6 +63,8 @@ export class Memory {
           throw error
         },
       )
+      // A decision that is refused for another reason never awaits it; its error must not end the process.
+      promise.catch(() => undefined)
       this.loading.set(key, promise)
     }
     throw new Missing(promise)
@@ -69,13 +72,13 @@ export class Memory {
 
   set(key: string, value: unknown, touched: number): void {
     this.loading.delete(key)
-    this.cells.set(key, { value, touched, used: true })
+    this.put(key, { value, touched, used: true })
   }
 
   /** Puts back what was there before a decision that did not come to pass. */
   restore(key: string, cell: Cell | undefined): void {
-    if (cell) this.cells.set(key, cell)
-    else this.cells.delete(key)
+    if (cell) this.put(key, cell)
+    else this.drop(key)
   }
 
   /**
@@ -83,16 +86,37 @@ export class Memory {
    * chance at the end of the line; keeping the exact order of use would cost more than it brings.
    */
   evict(): void {
-    if (this.cells.size <= mostCells) return
+    if (this.cells.size <= mostCells && this.bytes <= mostBytes) return
     const published = this.published()
     let tries = mostCells / 4
     for (const [key, cell] of this.cells) {
-      if (this.cells.size <= mostCells * 0.9 || tries-- === 0) break
+      if ((this.cells.size <= mostCells * 0.9 && this.bytes <= mostBytes * 0.9) || tries-- === 0) break
       if (cell.used || cell.touched > published) {
         cell.used = false
         this.cells.delete(key)
         this.cells.set(key, cell)
-      } else this.cells.delete(key)
+      } else this.drop(key)
     }
   }
+
+  private put(key: string, cell: Cell): void {
+    const before = this.cells.get(key)
+    if (before) this.bytes -= textBytes(before.value)
+    this.bytes += textBytes(cell.value)
+    this.cells.set(key, cell)
+  }
+
+  private drop(key: string): void {
+    const cell = this.cells.get(key)
+    if (!cell) return
+    this.bytes -= textBytes(cell.value)
+    this.cells.delete(key)
+  }
+}
+
+/** The texts that a row can be large by. */
+function textBytes(value: unknown): number {
+  if (typeof value !== 'object' || value === null) return 0
+  const { json, content } = value as { json?: unknown; content?: unknown }
+  return (typeof json === 'string' ? json.length : 0) + (typeof content === 'string' ? content.length : 0)
 }

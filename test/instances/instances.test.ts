@@ -130,6 +130,29 @@ describe('instances', () => {
     assert.equal((await stranger.get(`/rooms/${encodeURIComponent(roomId)}/state`)).status, 403)
   })
 
+  test('many made at once are as many, each with its own owner and rows', async () => {
+    const names = Array.from({ length: 10 }, (_, i) => `crowd-${i}`)
+    const owners = await Promise.all(names.map(create))
+    const keys = await Promise.all(names.map(async (name) => (await server.server.host.instance(name)).key))
+    assert.equal(new Set(keys).size, names.length)
+    for (const [i, owner] of owners.entries()) assert.equal((await owner.get('/account/whoami')).body.user_id, `@crowd-${i}:example.com`)
+    const again = await Promise.allSettled([create('rival'), create('rival')])
+    assert.equal(again.filter(({ status }) => status === 'fulfilled').length, 1)
+  })
+
+  test('one that is deleted while it is in use is gone for everybody', async () => {
+    const inge = await create('inge')
+    let stopped = false
+    const users = Array.from({ length: 6 }, async () => {
+      while (!stopped) await inge.get('/account/whoami')
+    })
+    assert.equal((await change('deleteInstance', 'inge')).errors, undefined)
+    for (let i = 0; i < 20; i++) assert.equal((await inge.get('/account/whoami')).status, 401)
+    stopped = true
+    await Promise.all(users)
+    assert.ok(![...server.server.host.openInstances()].some((instance) => instance.name === 'inge'))
+  })
+
   test('the default one holds the administrator: it is neither suspended nor deleted', async () => {
     for (const mutation of ['suspendInstance', 'deleteInstance']) {
       assert.equal((await change(mutation, 'default')).errors?.[0]?.extensions.errcode, 'M_INVALID_PARAM')
