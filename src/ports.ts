@@ -12,10 +12,24 @@ export interface Ports {
   log: Logger
 }
 
+/** Random bytes are asked for at every event; one system call serves many. A byte that was given out is never given again. */
+const poolBytes = 8_192
+
+function randomPool(): (bytes: number) => Buffer {
+  let pool = Buffer.alloc(0)
+  return (bytes) => {
+    if (bytes > poolBytes / 4) return randomBytes(bytes)
+    if (pool.length < bytes) pool = randomBytes(poolBytes)
+    const taken = pool.subarray(0, bytes)
+    pool = pool.subarray(bytes)
+    return taken
+  }
+}
+
 export function systemPorts(log: Logger): Ports {
   return {
     now: () => Date.now(),
-    random: (bytes) => randomBytes(bytes),
+    random: randomPool(),
     timer(delayMs, run) {
       const handle = setTimeout(run, delayMs)
       handle.unref()
