@@ -8,9 +8,11 @@ import type { Context, Host, Instance } from '../src/graphql/context.ts'
 import type { Engine } from '../src/graphql/execute.ts'
 import { Admission, RateLimits } from './admission.ts'
 import { identify } from './auth.ts'
+import { readBody } from './body.ts'
 import type { NamedEndpoint } from './endpoint.ts'
 import { corsHeaders, failureOf, preflightHeaders, unrecognized, wrongMethod } from './errors.ts'
 import { knownMethods, splitPrefix } from './paths.ts'
+import { addressReader } from './peer-address.ts'
 import { type Runtime, registerEndpoints, takeAnyContentType } from './register.ts'
 import { registerUpgrades, Upgrades } from './upgrade.ts'
 
@@ -33,6 +35,8 @@ export interface App {
 
 export interface Door {
   prefixOf(request: IncomingMessage): string | null
+  addressOf(request: IncomingMessage): string
+  readBody(payload: IncomingMessage, mostBytes: number): Promise<Buffer>
   identify(
     headers: IncomingMessage['headers'],
     query: Query,
@@ -75,6 +79,7 @@ export function createApp(options: AppOptions): App {
     admission: new Admission(),
     rateLimits: new RateLimits(),
     prefixOf: (request) => prefixes.get(request) ?? null,
+    addressOf: addressReader(host.config.trustedProxies),
   }
 
   function fail(error: unknown, request: FastifyRequest, reply: FastifyReply): FastifyReply {
@@ -133,7 +138,7 @@ export function createApp(options: AppOptions): App {
 
   const operations = registerEndpoints(fastify, options.endpoints, runtime)
   const upgrades = new Upgrades(fastify, log)
-  registerUpgrades(upgrades, options.endpoints, host)
+  registerUpgrades(upgrades, options.endpoints, runtime)
   // After the first answers have gone out, one document per turn of the loop.
   fastify.addHook('onListen', async () => {
     const warmNext = () => {
@@ -190,9 +195,11 @@ function requestIdsFrom(host: Host): () => string {
   return () => `${start}-${(++count).toString(36)}`
 }
 
-function doorOf({ host, admission, rateLimits, prefixOf }: Runtime): Door {
+function doorOf({ host, admission, rateLimits, prefixOf, addressOf }: Runtime): Door {
   return {
     prefixOf,
+    addressOf,
+    readBody: (payload, mostBytes) => readBody(payload, mostBytes, host.ports.timer),
     async identify(headers, query, prefix, ip) {
       // What an appservice may do as the owner is said field by field in the schema.
       const asks = { auth: 'accessTokenOptional', puppet: true, named: false } as const

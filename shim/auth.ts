@@ -1,7 +1,7 @@
 /** Who asks, and at whose homeserver. Both faces read tokens here. */
 import type { IncomingMessage } from 'node:http'
 import { forbidden, invalidParam, MatrixError } from '../src/errors.ts'
-import type { Context, Host, Identity } from '../src/graphql/context.ts'
+import { type Context, type Host, type Identity, requireActive } from '../src/graphql/context.ts'
 import type { Auth } from './endpoint.ts'
 
 type Query = Readonly<Record<string, string | string[] | undefined>>
@@ -37,7 +37,7 @@ export async function identify(
   const token = request.auth === 'none' ? null : readToken(headers, query)
   if (token === null) {
     if (request.auth !== 'none' && request.auth !== 'accessTokenOptional') throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
-    if (prefix !== null) return { instance: await host.instance(prefix), actor: null }
+    if (prefix !== null) return { instance: requireActive(host, await host.instance(prefix)), actor: null }
     return request.named ? null : { instance: await host.defaultInstance(), actor: null }
   }
   const identity = await authenticate(host, token, prefix, query)

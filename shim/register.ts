@@ -4,10 +4,11 @@ import { Readable } from 'node:stream'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { GraphQLSchema } from 'graphql'
 import { MatrixError } from '../src/errors.ts'
-import type { Host } from '../src/graphql/context.ts'
+import { type Host, requireActive } from '../src/graphql/context.ts'
 import { type Engine, flow, type Operation, type Piece, prepare, writeJson } from '../src/graphql/execute.ts'
 import type { Admission, RateLimits } from './admission.ts'
 import { identify, readTimestamp } from './auth.ts'
+import { anonymousBodyBytes, readBody } from './body.ts'
 import type { Answer, EndpointRequest, FixedEndpoint, HandlerEndpoint, NamedEndpoint, OperationEndpoint } from './endpoint.ts'
 import { addressesOf } from './paths.ts'
 import { checkParams, RequestContext } from './request.ts'
@@ -22,6 +23,7 @@ export interface Runtime {
   readonly rateLimits: RateLimits
   /** the instance named by `/_hungryserv/{instance}/…`, which the router does not see */
   prefixOf(request: IncomingMessage): string | null
+  addressOf(request: IncomingMessage): string
 }
 
 declare module 'fastify' {
@@ -47,7 +49,11 @@ export function registerEndpoints(app: FastifyInstance, endpoints: readonly Name
   app.decorateRequest('context', null)
   // Any content type is taken, for clients send all kinds; nothing is parsed here but gathered up to the limit.
   app.removeAllContentTypeParsers()
-  app.addContentTypeParser('*', { parseAs: 'buffer' }, (_request, body, done) => done(null, body))
+  app.addContentTypeParser('*', (request: FastifyRequest, payload: IncomingMessage) => {
+    const { bodyLimit } = request.routeOptions
+    const anonymous = request.context !== null && request.context.actor === null
+    return readBody(payload, anonymous ? Math.min(bodyLimit, anonymousBodyBytes) : bodyLimit, runtime.host.ports.timer)
+  })
   for (const endpoint of endpoints) {
     if (endpoint.kind === 'operation') {
       const operation = prepare(runtime.schema, endpoint.document.source, runtime.engine)
@@ -93,13 +99,16 @@ function addRoutes(app: FastifyInstance, endpoint: NamedEndpoint, runtime: Runti
   }
 }
 
-/** Before the body is read: who asks, at whose homeserver, not too often, and then a place in that homeserver's line. */
+/**
+ * Before the body is read: who asks, at whose homeserver, not too often, and then a place in that homeserver's line. Whose body anybody may
+ * send without a token takes its place when it is there: bodies that never end would keep all places.
+ */
 function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
   const { host, admission, rateLimits } = runtime
   const named = endpoint.kind === 'operation' && endpoint.owner !== null
   const asks = { auth: endpoint.auth, puppet: endpoint.puppet, named }
   return async (request, reply) => {
-    const context = new RequestContext(host, request.ip, request.headers['user-agent'])
+    const context = new RequestContext(host, runtime.addressOf(request.raw), request.headers['user-agent'])
     request.context = context
     reply.raw.once('close', () => context.close())
     const query = request.query as Query
@@ -112,12 +121,15 @@ function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
       context.ts = readTimestamp(query, identity.actor)
       checkRate(context, endpoint, rateLimits)
     }
-    const anonymous = identity === null || (identity.actor === null && prefix === null)
-    const line = anonymous ? (named ? loginLine : anonymousLine) : context.instance
-    context.hold(await admission.enter(line, () => context.signal))
+    if (endpoint.kind !== 'operation' || context.actor) await enterLine(context, named, admission)
     context.contentType = request.headers['content-type'] ?? null
     takeAnyContentType(request)
   }
+}
+
+async function enterLine(context: RequestContext, named: boolean, admission: Admission): Promise<void> {
+  const line = context.actor || context.prefixed ? context.instance : named ? loginLine : anonymousLine
+  context.hold(await admission.enter(line, () => context.signal))
 }
 
 /** Fastify refuses content types that it cannot read; Matrix clients send what they like. */
@@ -139,6 +151,7 @@ function operationHandler(endpoint: OperationEndpoint & NamedEndpoint, operation
   const hasBody = endpoint.method !== 'GET' && endpoint.method !== 'HEAD'
   return async (request, reply) => {
     const context = request.context!
+    if (!context.actor) await enterLine(context, endpoint.owner !== null, runtime.admission)
     const query = readQuery()(request.query as Query)
     const params = request.params as Readonly<Record<string, string>>
     let body: unknown = {}
@@ -169,7 +182,7 @@ async function settleOwner(
   const { host } = runtime
   const owner = endpoint.owner?.(read)
   const found = owner && (await host.byOwner(owner.localpart, owner.domain ?? host.config.userDomain))
-  context.instance = found ?? (await host.defaultInstance())
+  context.instance = requireActive(host, found ?? (await host.defaultInstance()))
   checkRate(context, endpoint, runtime.rateLimits)
   context.hold(await runtime.admission.enter(context.instance, () => context.signal))
 }

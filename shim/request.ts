@@ -1,6 +1,6 @@
 /** What a request carries from its first hook to its answer. */
 import { invalidParam } from '../src/errors.ts'
-import type { Context, Host, Instance } from '../src/graphql/context.ts'
+import { type Context, connectionClosed, type Host, type Instance } from '../src/graphql/context.ts'
 import type { Release } from './admission.ts'
 
 /** The resolvers' context of one REST request. The signal is made when somebody asks for it: most requests never wait. */
@@ -40,7 +40,7 @@ export class RequestContext implements Context {
   get signal(): AbortSignal {
     if (!this.controller) {
       this.controller = new AbortController()
-      if (this.closed) this.controller.abort()
+      if (this.closed) this.controller.abort(connectionClosed)
     }
     return this.controller.signal
   }
@@ -58,7 +58,7 @@ export class RequestContext implements Context {
   close(): void {
     this.closed = true
     this.release()
-    this.controller?.abort()
+    this.controller?.abort(connectionClosed)
   }
 }
 

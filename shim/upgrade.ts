@@ -7,6 +7,7 @@ import { identify } from './auth.ts'
 import type { NamedEndpoint, UpgradeEndpoint } from './endpoint.ts'
 import { corsHeaders, failureOf, unrecognized } from './errors.ts'
 import { addressesOf, splitPrefix } from './paths.ts'
+import type { Runtime } from './register.ts'
 import { checkParams, RequestContext } from './request.ts'
 import { queryReader } from './shape.ts'
 
@@ -56,14 +57,14 @@ export class Upgrades {
 }
 
 /** The table's upgrade endpoints. */
-export function registerUpgrades(upgrades: Upgrades, endpoints: readonly NamedEndpoint[], host: Host): void {
+export function registerUpgrades(upgrades: Upgrades, endpoints: readonly NamedEndpoint[], runtime: Runtime): void {
   for (const endpoint of endpoints) {
     if (endpoint.kind !== 'upgrade') continue
-    for (const address of addressesOf(endpoint)) upgrades.add(address, (upgrade) => run(endpoint, upgrade, host))
+    for (const address of addressesOf(endpoint)) upgrades.add(address, (upgrade) => run(endpoint, upgrade, runtime))
   }
 }
 
-async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, host: Host): Promise<void> {
+async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, { host, addressOf }: Runtime): Promise<void> {
   const { request, socket, head, query, params } = upgrade
   checkParams(params)
   const identity = await identify(
@@ -73,7 +74,7 @@ async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, host: Host): Pro
     query,
     upgrade.prefix,
   )
-  const context = new RequestContext(host, request.socket.remoteAddress ?? '', request.headers['user-agent'])
+  const context = new RequestContext(host, addressOf(request), request.headers['user-agent'])
   context.instance = identity!.instance
   context.actor = identity!.actor
   socket.once('close', () => context.close())

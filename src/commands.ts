@@ -19,6 +19,9 @@ hungryserv bridge config TYPE [--id ID] [--url URL]
                                  registers the bridge if need be and prints a complete bridgev2 config for it
 hungryserv bridge pause|resume|delete|rotate-tokens ID
 
+hungryserv password USER [--instance NAME]
+                                 gives a person a new password and prints it; the person's sessions end
+
 hungryserv token create [TOKEN] [--uses N]
                                  a registration token
 
@@ -48,11 +51,14 @@ export async function runCommand(words: readonly string[], surroundings: Surroun
     file: { type: 'string' },
     id: { type: 'string' },
     uses: { type: 'string' },
+    instance: { type: 'string' },
   } as const
   try {
     const { values, positionals } = parseArgs({ args: [...words], options, allowPositionals: true })
-    const [noun, verb, name] = positionals
-    const command = commands[`${noun} ${verb}`]
+    const [noun, verb, third] = positionals
+    const alone = noun === 'password'
+    const command = commands[alone ? noun : `${noun} ${verb}`]
+    const name = alone ? verb : third
     if (!command) {
       surroundings.complain(usage)
       return 2
@@ -77,6 +83,7 @@ interface Asked {
     readonly file?: string
     readonly id?: string
     readonly uses?: string
+    readonly instance?: string
   }
 }
 
@@ -142,6 +149,11 @@ const commands: Readonly<Record<string, (asked: Asked) => Promise<string>>> = {
     const query = 'mutation($id: String!) { rotateBridgeTokens(id: $id) { registrationYaml } }'
     const { rotateBridgeTokens } = (await ask(query, { id: named(name) })) as { rotateBridgeTokens: { registrationYaml: string } }
     return rotateBridgeTokens.registrationYaml
+  },
+  async password({ ask, name, values }) {
+    const query = 'mutation($userId: ID!, $instance: String) { setPassword(userId: $userId, instance: $instance) }'
+    const { setPassword } = (await ask(query, { userId: named(name), instance: values.instance ?? null })) as { setPassword: string }
+    return `${setPassword}\n`
   },
   async 'token create'({ ask, name, values }) {
     const query = 'mutation($token: String, $uses: Int) { createRegistrationToken(token: $token, usesAllowed: $uses) { token } }'

@@ -1,4 +1,5 @@
 /** Every setting, read and checked once at start. docs/configuration.md lists them. */
+import { isIP } from 'node:net'
 import { homedir } from 'node:os'
 import { compileNetworks } from './rules/networks.ts'
 
@@ -25,8 +26,12 @@ export interface Config {
   readonly sqliteAutoCheckpoint: boolean
   readonly graphiql: boolean
   readonly introspection: boolean
+  /** who may read /metrics: those on this machine, anybody, nobody */
+  readonly metrics: 'local' | 'on' | 'off'
   /** networks (CIDR) in which an owner may have appservices; an operator may have them anywhere */
   readonly appserviceNetworks: readonly string[]
+  /** networks (CIDR) of the proxies whose `X-Forwarded-For` is believed */
+  readonly trustedProxies: readonly string[]
 }
 
 /** Tokens per second, and how many may be saved up, for each class of requests. */
@@ -62,7 +67,7 @@ export function readConfig(environment: Environment): Config {
     databaseUrl: read('DATABASE_URL', `file:${dataDir}/hungryserv.db`, databaseUrl),
     userDomain,
     bridgeDomain: read('BRIDGE_DOMAIN', userDomain, domain),
-    owner: read('OWNER', 'owner', localpart),
+    owner: read('OWNER', 'owner', owner),
     publicUrl: read('PUBLIC_URL', '', url),
     publicProfiles: read('PUBLIC_PROFILES', 'off', flag),
     registration: read('REGISTRATION', 'off', (text) => oneOf(text, ['off', 'token', 'open'] as const)),
@@ -74,7 +79,9 @@ export function readConfig(environment: Environment): Config {
     sqliteAutoCheckpoint: read('SQLITE_AUTO_CHECKPOINT', 'on', flag),
     graphiql: read('GRAPHIQL', 'on', flag),
     introspection: read('INTROSPECTION', 'on', flag),
+    metrics: read('METRICS', 'local', (text) => oneOf(text, ['local', 'on', 'off'] as const)),
     appserviceNetworks: read('APPSERVICE_NETWORKS', '127.0.0.0/8,::1/128', networks),
+    trustedProxies: read('TRUST_PROXY', 'off', proxies),
   }
 }
 
@@ -121,6 +128,11 @@ function localpart(text: string): string {
   return text
 }
 
+function owner(text: string): string {
+  if (text === 'admin') throw new Error('takes another name: admin is the administrator of the whole server')
+  return localpart(text)
+}
+
 function databaseUrl(text: string): string {
   if (!/^(file:.+|postgres(ql)?:\/\/.+)$/.test(text)) throw new Error('takes file:PATH or postgresql://…')
   return text
@@ -137,6 +149,13 @@ function networks(text: string): string[] {
   const cidrs = text.split(',').filter(Boolean)
   compileNetworks(cidrs)
   return cidrs
+}
+
+/** An address alone is a network of one. */
+function proxies(text: string): string[] {
+  if (text === 'off') return []
+  if (text === 'on') return ['0.0.0.0/0', '::/0']
+  return networks(text.replace(/[^,\s]+/g, (part) => (isIP(part) ? `${part}/${isIP(part) === 4 ? 32 : 128}` : part)))
 }
 
 function legacyMedia(text: string): Config['legacyMedia'] {

@@ -1,5 +1,5 @@
 #!/usr/bin/env node
-// Any Node understands this file. It runs a TypeScript file (src/main.ts when none is named) under the first Node ≥ 22 it finds: the one
+// Any Node understands this file. It runs a TypeScript file (src/main.ts when none is named) under the first Node ≥ 22.15 it finds: the one
 // running, in this process where it reads TypeScript by itself, or the binary of an optional package, which musl systems cannot run.
 import { spawn, spawnSync } from 'node:child_process'
 import module from 'node:module'
@@ -12,9 +12,11 @@ const given = process.argv.slice(2)
 const named = (given.find((word) => !word.startsWith('-')) ?? '').endsWith('.ts')
 const args = named ? given : [join(root, 'src', 'main.ts'), ...given]
 const carried = join(root, 'node_modules', `node-${process.platform}-${process.arch}`, 'bin', 'node')
-const enough = Number(process.versions.node.split('.')[0]) >= 22
+// better-sqlite3 13 crashes on the first releases of Node 22.
+const [major, minor] = process.versions.node.split('.').map(Number)
+const enough = major > 22 || (major === 22 && minor >= 15)
 if (!enough && spawnSync(carried, ['--version']).status !== 0) {
-  process.stderr.write('Hungryserv needs Node.js 22 or newer: install it from https://nodejs.org and try again.\n')
+  process.stderr.write('Hungryserv needs Node.js 22.15 or newer: install it from https://nodejs.org and try again.\n')
   process.exitCode = 1
 } else if (process.features.typescript && args[0].endsWith('.ts')) {
   module.enableCompileCache?.()

@@ -1,4 +1,6 @@
 /** The command line: `hungryserv` starts the server; every other command asks the one that runs. */
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
 import { pino } from 'pino'
 import { runCommand, usage } from './commands.ts'
 import { readConfig } from './config.ts'
@@ -21,10 +23,25 @@ async function start(): Promise<void> {
   const log = pino({ level: config.logLevel, redact: ['*.access_token', '*.password', '*.token', 'headers.authorization'] })
   const ports = systemPorts(log)
   const stop = Promise.withResolvers<number>()
+  // Not among the lines of the log, which is kept and read by others.
+  const terminal = process.stdout.isTTY ? process.stdout : process.stderr
   const { openServer } = await import('./server.ts')
   const server = await openServer({
     config,
     ports,
+    onFirstAccounts({ owner, administrator }) {
+      const passwords = `  you             ${owner.userId}   ${owner.password}
+  administrator   ${administrator.userId}   ${administrator.password}
+`
+      if (terminal.isTTY) {
+        terminal.write(`\nHungryserv has made your homeserver. These passwords are shown only now:\n\n${passwords}\n`)
+        return
+      }
+      // What a service prints is a log as well.
+      const file = join(config.dataDir, 'first-passwords.txt')
+      writeFileSync(file, passwords, { mode: 0o600 })
+      terminal.write(`\nHungryserv has made your homeserver. Its passwords are in ${file}: read them and delete the file.\n\n`)
+    },
     onFatal(error) {
       log.fatal(error, 'nothing durable can be promised any more')
       process.exit(70)
@@ -35,15 +52,7 @@ async function start(): Promise<void> {
   })
   log.info({ url: server.url, database: config.databaseUrl.replace(/:[^:@/]*@/, ':***@') }, 'Hungryserv is listening')
   if (server.firstAccounts) {
-    const { owner, administrator } = server.firstAccounts
-    // Once, and to the terminal: a log is kept and read by others.
-    process.stdout.write(`
-Hungryserv has made your homeserver. These passwords are shown only now:
-
-  you             ${owner.userId}   ${owner.password}
-  administrator   ${administrator.userId}   ${administrator.password}
-
-Log in with any Matrix client: homeserver ${config.publicUrl ?? server.url}, your user name and password.
+    terminal.write(`Log in with any Matrix client: homeserver ${config.publicUrl ?? server.url}, your user name and password.
 GraphiQL: ${server.url}/graphql   Bridges: npm start -- bridge help
 
 `)

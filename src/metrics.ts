@@ -1,7 +1,9 @@
 /** What Prometheus reads at /metrics. */
+import type { IncomingMessage } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
 import { oldestUndelivered, queueLength } from './appservices/queue.ts'
 import type { InstanceHost } from './instances/host.ts'
+import { compileNetworks } from './rules/networks.ts'
 
 export interface Done {
   /** the endpoint's operationId; null where no endpoint took the request */
@@ -9,6 +11,13 @@ export interface Done {
   readonly method: string
   readonly status: number
   readonly seconds: number
+}
+
+const loopback = compileNetworks(['127.0.0.0/8', '::1/128'])
+
+/** Whether somebody on this machine asks: a proxy on it asks for others, and says so. */
+export function asksFromHere({ socket, headers }: Pick<IncomingMessage, 'socket' | 'headers'>): boolean {
+  return loopback(socket.remoteAddress ?? '') && headers['x-forwarded-for'] === undefined && headers['forwarded'] === undefined
 }
 
 export class Metrics {

@@ -3,22 +3,26 @@ import { mkdirSync, writeFileSync } from 'node:fs'
 import type { AddressInfo } from 'node:net'
 import type { FastifyInstance } from 'fastify'
 import { createApp } from '../shim/app.ts'
+import { unrecognized } from '../shim/errors.ts'
 import { appserviceSinks } from '../shim/outbound/appservices.ts'
 import { Outbound } from '../shim/outbound/http.ts'
 import { allEndpoints } from '../shim/table.ts'
 import { appserviceAlive, appserviceChanged, startDeliveries } from './appservices/delivery.ts'
 import { commandLineFile } from './commands.ts'
 import type { Config } from './config.ts'
-import { MatrixError } from './errors.ts'
+import { MatrixError, unavailable } from './errors.ts'
 import { mountGraphql } from './graphql/http.ts'
 import { schema } from './graphql/schema.ts'
 import { commandLineToken, type FirstAccounts, firstStart } from './instances/first-start.ts'
 import { InstanceHost } from './instances/host.ts'
 import { removeUnfinishedUploads } from './media/blobs.ts'
-import { Metrics } from './metrics.ts'
+import { asksFromHere, Metrics } from './metrics.ts'
 import type { Ports } from './ports.ts'
 import type { ShardOptions } from './storage/shard.ts'
 import { openShard } from './storage/shard.ts'
+
+/** Requests have this long to end when the server stops, and a moment more to be told that they did not. */
+const closeMs = 10_500
 
 export interface Server extends AsyncDisposable {
   readonly host: InstanceHost
@@ -36,10 +40,12 @@ export interface ServerOptions {
   readonly faults?: ShardOptions['faults']
   /** nothing durable can be promised any more: the process must end */
   readonly onFatal?: (error: Error) => void
+  /** called as soon as the first accounts are durable: whatever fails after it, their passwords are known */
+  readonly onFirstAccounts?: (accounts: FirstAccounts) => void
 }
 
-export async function openServer({ config, ports, storage, faults, onFatal }: ServerOptions): Promise<Server> {
-  mkdirSync(config.dataDir, { recursive: true })
+export async function openServer({ config, ports, storage, faults, onFatal, onFirstAccounts }: ServerOptions): Promise<Server> {
+  mkdirSync(config.dataDir, { recursive: true, mode: 0o700 })
   const shard = await openShard({
     name: 'main',
     url: config.databaseUrl,
@@ -65,6 +71,7 @@ export async function openServer({ config, ports, storage, faults, onFatal }: Se
   })
   try {
     const firstAccounts = await firstStart(host)
+    if (firstAccounts) onFirstAccounts?.(firstAccounts)
     const metrics = new Metrics(host)
     const app = createApp({ host, schema, endpoints: allEndpoints, onDone: (done) => metrics.observe(done) })
     const { fastify } = app
@@ -79,9 +86,14 @@ export async function openServer({ config, ports, storage, faults, onFatal }: Se
       url,
       firstAccounts,
       async [Symbol.asyncDispose]() {
-        // Long polls answer first, or the server would wait for them.
-        for (const instance of host.openInstances()) instance.close()
-        await fastify.close()
+        // What only waits ends first, or the server would wait for it. What is being decided comes to its end.
+        for (const instance of host.openInstances()) instance.leave()
+        await drained(fastify, ports)
+        for (const { name } of [...host.openInstances()]) {
+          await host
+            .closeInstance(name)
+            .catch((error: unknown) => ports.log.warn({ err: error, instance: name }, 'was not closed in order'))
+        }
         await host[Symbol.asyncDispose]()
         await outbound[Symbol.asyncDispose]()
       },
@@ -95,16 +107,34 @@ export async function openServer({ config, ports, storage, faults, onFatal }: Se
 /** For those who keep it running; not under /_matrix, so that a proxy need not show them. */
 function addOperations(fastify: FastifyInstance, host: InstanceHost, metrics: Metrics): void {
   fastify.get('/health', async () => ({ status: 'ok' }))
-  // Ready: the database takes commits, and the default instance is ours.
+  // Ready: the database answers and takes commits, and the default instance is ours.
   fastify.get('/ready', async () => {
     const instance = await host.defaultInstance()
+    await instance.shard.lookup('instance', { where: { key: instance.key }, limit: 1 }).catch((error: unknown) => {
+      host.ports.log.warn({ err: error }, 'not ready')
+      throw unavailable('The database does not answer')
+    })
     await instance.shard.flushed(instance.key)
+    if (!host.openInstances().has(instance)) throw unavailable('This homeserver is being opened again')
     return { status: 'ready' }
   })
-  fastify.get('/metrics', async (_request, reply) => {
+  if (host.config.metrics === 'off') return
+  fastify.get('/metrics', async (request, reply) => {
+    // They name instances and bridges.
+    if (host.config.metrics === 'local' && !asksFromHere(request.raw)) throw unrecognized()
     reply.header('content-type', metrics.registry.contentType)
     return metrics.registry.metrics()
   })
+}
+
+/** Requests under way are answered; one that hangs keeps nobody from closing. */
+async function drained(fastify: FastifyInstance, ports: Ports): Promise<void> {
+  const late = Promise.withResolvers<void>()
+  const cancel = ports.timer(closeMs, () => {
+    ports.log.warn('requests under way were given up')
+    late.resolve()
+  })
+  await Promise.race([fastify.close(), late.promise]).finally(cancel)
 }
 
 /** For the command line on this machine. Until the default instance can be had, it says itself that nobody answers. */

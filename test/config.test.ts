@@ -7,6 +7,7 @@ test('without settings the server listens on this machine and keeps its data in 
   assert.equal(`${config.host}:${config.port}`, '127.0.0.1:8008')
   assert.equal(config.databaseUrl, 'file:./data/hungryserv.db')
   assert.equal(config.bridgeDomain, config.userDomain)
+  assert.deepEqual(config.trustedProxies, [])
 })
 
 test('a wrong value is refused with its variable and what that takes', () => {
@@ -16,9 +17,12 @@ test('a wrong value is refused with its variable and what that takes', () => {
     ['USER_DOMAIN', 'not a domain', /a server name/],
     ['DATABASE_URL', 'mysql://', /file:PATH or postgresql/],
     ['PUBLIC_URL', 'ftp://example.com', /http or https/],
+    ['OWNER', 'admin', /another name: admin is the administrator/],
+    ['METRICS', 'public', /one of local, on, off/],
     ['LEGACY_MEDIA', 'sometimes', /open, closed or a date/],
     ['RATE_LIMITS', 'login=0/5', /requests per second and burst/],
     ['APPSERVICE_NETWORKS', '10.0.0.0', /./],
+    ['TRUST_PROXY', 'yes', /Not a network: yes/],
   ] as const) {
     assert.throws(
       () => readConfig({ [name]: value }),
@@ -39,4 +43,8 @@ test('the bridge domain, media and rate limits are as they are set', () => {
   assert.deepEqual(config.legacyMedia, { before: Date.UTC(2026, 0, 31) })
   assert.deepEqual(config.rateLimits?.login, { perSecond: 1, burst: 5 })
   assert.deepEqual(config.rateLimits?.media, { perSecond: 20, burst: 200 })
+})
+
+test('proxies are trusted by their networks, or by their addresses', () => {
+  assert.deepEqual(readConfig({ TRUST_PROXY: '10.0.0.0/8,192.0.2.1,::1' }).trustedProxies, ['10.0.0.0/8', '192.0.2.1/32', '::1/128'])
 })

@@ -19,6 +19,8 @@ export interface Host {
   authenticate(token: string, prefix: string | null): Promise<Identity>
   /** The actor that an appservice acts as: `?user_id=` and `?device_id=`. Throws 403 outside its namespaces. */
   masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor>
+  /** Nobody uses a suspended one, with a token or without. */
+  isSuspended(instance: Instance): boolean
   /** Runs when the token with this hash ends; what comes back stops listening. */
   onSecretEnded(hash: string, run: () => void): () => void
 }
@@ -44,6 +46,15 @@ export interface Context {
   readonly ts: number | undefined
   /** the path named the homeserver: no secret may lead to another */
   readonly prefixed?: boolean
+}
+
+/** Why a signal is aborted whose connection is gone. One for all: an error of its own, with its stack, costs more than a small request. */
+export const connectionClosed = new DOMException('The connection was closed', 'AbortError')
+
+/** 401 M_USER_LOCKED with soft_logout when the homeserver is suspended. https://spec.matrix.org/v1.19/client-server-api/#account-locking */
+export function requireActive(host: Host, instance: Instance): Instance {
+  if (host.isSuspended(instance)) throw new MatrixError('M_USER_LOCKED', 'This homeserver is suspended', { soft_logout: true })
+  return instance
 }
 
 /** 401 M_MISSING_TOKEN without a token. */

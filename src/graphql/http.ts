@@ -6,7 +6,7 @@ import { type ExecutionArgs, type GraphQLSchema, MaxIntrospectionDepthRule, NoSc
 import type { Plugin, YogaServerInstance } from 'graphql-yoga'
 import { MatrixError } from '../errors.ts'
 import type { Ports } from '../ports.ts'
-import type { Context, Host, Identity, Instance } from './context.ts'
+import { type Context, connectionClosed, type Host, type Identity, type Instance } from './context.ts'
 import { publicError, publicErrors } from './errors.ts'
 import { examples } from './examples.ts'
 import { parseDocument } from './limits.ts'
@@ -18,6 +18,10 @@ type Query = Readonly<Record<string, string | string[] | undefined>>
 /** What the shim knows of requests, and this face needs as well. */
 export interface Door {
   prefixOf(request: IncomingMessage): string | null
+  /** of the client, also behind a trusted proxy */
+  addressOf(request: IncomingMessage): string
+  /** Throws MatrixErrors: too large, cut off, or not at its end in time. */
+  readBody(payload: IncomingMessage, mostBytes: number): Promise<Buffer>
   /** The same tokens as everywhere; without one, whose homeserver is meant. Throws MatrixErrors. */
   identify(
     headers: IncomingMessage['headers'],
@@ -47,7 +51,8 @@ interface ServerContext {
 
 interface Held {
   readonly context: Context
-  readonly release: () => void
+  /** gives the place in the line back; null: none is taken yet */
+  release: (() => void) | null
 }
 
 declare module 'fastify' {
@@ -82,12 +87,19 @@ export function mountGraphql({ fastify, upgrades, door }: App, given: Omit<Graph
 
 function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
   const { host, door } = options
+  const enter = async (held: Held, reply: FastifyReply): Promise<() => void> => {
+    const release = await door.enter(held.context.instance, held.context.signal)
+    held.release = release
+    if (reply.raw.closed) release()
+    else reply.raw.once('close', release)
+    return release
+  }
   let yoga: Promise<YogaServerInstance<ServerContext, object>> | null = null
   app.decorateRequest('held', null)
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
     scope.addContentTypeParser('*', (request: FastifyRequest, payload: IncomingMessage) =>
-      gather(payload, request.held?.context.actor ? mostBodyBytes : anonymousBodyBytes),
+      door.readBody(payload, request.held?.context.actor ? mostBodyBytes : anonymousBodyBytes),
     )
     scope.setErrorHandler((error, _request, reply) => refuse(error, reply, host))
     scope.route({
@@ -95,21 +107,24 @@ function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
       url: graphqlPath,
       async onRequest(request, reply) {
         const closed = new AbortController()
-        reply.raw.once('close', () => closed.abort())
+        reply.raw.once('close', () => closed.abort(connectionClosed))
         const query = request.query as Query
         // GraphiQL's page asks for its data with the token that its reader types in.
         const prefix = door.prefixOf(request.raw)
-        const identity = await door.identify(request.headers, query, prefix, request.ip)
-        const release = await door.enter(identity.instance, closed.signal)
-        reply.raw.once('close', release)
+        const ip = door.addressOf(request.raw)
+        const identity = await door.identify(request.headers, query, prefix, ip)
         const userAgent = request.headers['user-agent'] ?? null
-        const from = { signal: closed.signal, ip: request.ip, userAgent, prefixed: prefix !== null }
-        request.held = { context: newContext(host, identity, from), release }
+        const from = { signal: closed.signal, ip, userAgent, prefixed: prefix !== null }
+        request.held = { context: newContext(host, identity, from), release: null }
+        // Without a token the place is taken when the body is there: bodies that never end would keep all places.
+        if (identity.actor) await enter(request.held, reply)
       },
       async handler(request, reply) {
         yoga ??= loadYoga(options)
         const server = await yoga
-        const { context, release } = request.held!
+        const held = request.held!
+        const { context } = held
+        const release = held.release ?? (await enter(held, reply))
         const answer = await server.fetch(
           new Request(`http://${graphqlPath.slice(1)}${request.raw.url ?? graphqlPath}`, {
             method: request.method,
@@ -192,17 +207,6 @@ function ownContext(args: ExecutionArgs): ExecutionArgs {
 }
 
 const exampleHeaders = JSON.stringify({ authorization: 'Bearer <access token>' }, null, 2)
-
-async function gather(payload: IncomingMessage, mostBytes: number): Promise<Buffer> {
-  const chunks: Buffer[] = []
-  let length = 0
-  for await (const chunk of payload as AsyncIterable<Buffer>) {
-    length += chunk.length
-    if (length > mostBytes) throw new MatrixError('M_TOO_LARGE', 'The request body is too large')
-    chunks.push(chunk)
-  }
-  return Buffer.concat(chunks)
-}
 
 function webHeaders(request: FastifyRequest): [string, string][] {
   return Object.entries(request.headers).flatMap(([name, value]): [string, string][] => {

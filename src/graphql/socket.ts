@@ -1,8 +1,7 @@
 /** GraphQL over websocket (graphql-ws), on the same path and with the same tokens as HTTP. */
-import type { IncomingMessage } from 'node:http'
 import { GraphQLError, MaxIntrospectionDepthRule, NoSchemaIntrospectionCustomRule, specifiedRules, validate } from 'graphql'
 import { MatrixError } from '../errors.ts'
-import type { Context, Identity } from './context.ts'
+import { type Context, connectionClosed, type Identity } from './context.ts'
 import { publicError, publicErrors } from './errors.ts'
 import type { GraphqlOptions, Upgrade } from './http.ts'
 import { parseDocument } from './limits.ts'
@@ -52,7 +51,7 @@ async function load({ host, schema, door }: GraphqlOptions) {
     perMessageDeflate: false,
     handleProtocols,
   })
-  const addressOf = (request: IncomingMessage) => request.socket.remoteAddress ?? ''
+  const { addressOf } = door
 
   /** Asked for each operation: a token that ended starts nothing more. */
   const identify = async (extra: SocketExtra): Promise<Pick<Context, 'instance' | 'actor'> | Identity> => {
@@ -109,7 +108,7 @@ async function load({ host, schema, door }: GraphqlOptions) {
     take: ({ request, socket, head, prefix }: Upgrade) => {
       sockets.handleUpgrade(request, socket, head, (peer) => {
         const closed = new AbortController()
-        peer.once('close', () => closed.abort())
+        peer.once('close', () => closed.abort(connectionClosed))
         attachPeer(server, { socket: peer, request, prefix, closed }, host.ports)
       })
     },

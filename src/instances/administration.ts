@@ -1,9 +1,8 @@
 /** What the administrator does with instances. An owner sees the own instance; anybody else gets M_FORBIDDEN. */
 import { forbidden, MatrixError } from '../errors.ts'
-import { newSecret } from '../ids.ts'
 import type { InstanceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
-import { registerPerson } from '../users/accounts.ts'
+import { newPassword, registerPerson, type SetPassword, setPassword } from '../users/accounts.ts'
 import type { Actor } from '../users/actor.ts'
 import type { InstanceHost } from './host.ts'
 
@@ -48,9 +47,24 @@ export async function createInstance(host: InstanceHost, asking: Instance, actor
     userDomain,
     bridgeDomain: args.bridgeDomain ?? host.config.bridgeDomain,
   })
-  const password = args.password ?? newSecret(host.ports).slice(0, 20)
+  const password = args.password ?? newPassword(host.ports)
   await registerPerson(instance, { username: ownerId, password, inhibitLogin: true })
   return { instance, ownerId, password }
+}
+
+/**
+ * A new password for a person of an instance, the asking one when none is named; returns it. For the administrator, and for an owner in the
+ * own instance. Errors: M_FORBIDDEN, M_NOT_FOUND, M_USER_DEACTIVATED, M_WEAK_PASSWORD, M_INVALID_PARAM.
+ */
+export async function setPasswordIn(
+  host: InstanceHost,
+  asking: Instance,
+  actor: Actor,
+  { instance: name, ...args }: SetPassword & { readonly instance?: string | null | undefined },
+): Promise<string> {
+  const own = actor.userId === asking.ownerId && actor.appservice === null && (name ?? asking.name) === asking.name
+  if (!own) requireAdministrator(asking, actor)
+  return setPassword(name ? await host.instance(name) : asking, actor, args)
 }
 
 /** Its tokens answer 401 M_USER_LOCKED until it is resumed; deliveries rest. */

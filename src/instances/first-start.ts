@@ -1,8 +1,7 @@
 /** What the first start of a data folder makes: the default instance, its owner and the administrator. */
-import { newSecret } from '../ids.ts'
 import type { InstanceRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
-import { registerPerson } from '../users/accounts.ts'
+import { newPassword, registerPerson, setPassword } from '../users/accounts.ts'
 import { beginSession } from '../users/sessions.ts'
 import { findUser } from '../users/users.ts'
 import type { InstanceHost } from './host.ts'
@@ -52,11 +51,11 @@ async function makeAccounts(host: InstanceHost): Promise<FirstAccounts | null> {
   const instance = await host.defaultInstance()
   const administratorId = `@${administratorName}:${instance.userDomain}`
   if (await instance.storage.first('user', { userId: administratorId })) return null
-  const owner = { userId: instance.ownerId, password: newSecret(host.ports).slice(0, 20) }
-  const administrator = { userId: administratorId, password: newSecret(host.ports).slice(0, 20) }
-  if (!(await instance.storage.first('user', { userId: owner.userId }))) {
-    await registerPerson(instance, { username: owner.userId, password: owner.password, inhibitLogin: true })
-  }
+  const owner = { userId: instance.ownerId, password: newPassword(host.ports) }
+  const administrator = { userId: administratorId, password: newPassword(host.ports) }
+  // Killed between the two: nobody was told the owner's password.
+  if (await instance.storage.first('user', { userId: owner.userId })) await setPassword(instance, null, owner)
+  else await registerPerson(instance, { username: owner.userId, password: owner.password, inhibitLogin: true })
   await registerPerson(instance, { username: administrator.userId, password: administrator.password, admin: true, inhibitLogin: true })
   return { owner, administrator }
 }

@@ -22,6 +22,7 @@ export class OpenInstance implements Instance {
   position: number
   readonly locals = new Map<symbol, unknown>()
   readonly upward: Upward
+  private readonly departing = new AbortController()
   private readonly closing = new AbortController()
 
   constructor(row: InstanceRow, position: number, shard: Shard, config: Config, ports: Ports, upward: Upward) {
@@ -40,6 +41,10 @@ export class OpenInstance implements Instance {
     this.upward = upward
   }
 
+  get leaving(): AbortSignal {
+    return this.departing.signal
+  }
+
   get closed(): AbortSignal {
     return this.closing.signal
   }
@@ -49,7 +54,13 @@ export class OpenInstance implements Instance {
     this.memory = new Memory(() => this.bus.published)
   }
 
+  /** What only waits ends; commands are still taken. */
+  leave(): void {
+    this.departing.abort()
+  }
+
   close(): void {
+    this.leave()
     this.closing.abort()
   }
 }

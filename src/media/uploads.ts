@@ -125,7 +125,7 @@ export async function uploadedMedia(
   wait: { timeoutMs: number; signal: AbortSignal },
 ): Promise<MediaRow> {
   const readers = readersOf(instance)
-  const signal = AbortSignal.any([wait.signal, instance.closed])
+  const signal = AbortSignal.any([wait.signal, instance.leaving])
   const { promise, resolve } = Promise.withResolvers<void>()
   const waiting = readers.get(uri.mediaId) ?? new Set()
   // Registered before the first look, so that no upload slips between.

@@ -36,7 +36,9 @@ export interface Instance {
   /** values that live as long as the open instance, one per owner symbol: typing, rate limits, delivery loops… */
   readonly locals: Map<symbol, unknown>
   readonly upward: Upward
-  /** aborted when the instance closes: loops end, long polls answer */
+  /** aborted before the instance closes: long polls answer, subscriptions end; commands are still taken */
+  readonly leaving: AbortSignal
+  /** aborted when the instance closes: loops end, commands are refused */
   readonly closed: AbortSignal
 }
 

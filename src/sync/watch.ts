@@ -175,7 +175,7 @@ interface Wait {
 async function woken(instance: Instance, wait: Wait, concerns: (entry: Entry) => boolean): Promise<boolean> {
   let { after } = wait
   while (!wait.signal.aborted) {
-    if (instance.closed.aborted) throw unavailable('This homeserver is closing')
+    if (instance.leaving.aborted) throw unavailable('This homeserver is closing')
     if (!(await waitForUser(instance, { ...wait, after, timeoutMs: longestWaitMs }))) continue
     const entries = instance.bus.since(after)
     if (entries === null || entries.some((entry) => entry.users.includes(wait.user) && concerns(entry))) return true

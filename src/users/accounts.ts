@@ -1,15 +1,16 @@
 /** Logging in and registering. https://spec.matrix.org/v1.19/client-server-api/#client-authentication */
 import { jwtVerify } from 'jose'
-import { forbidden, MatrixError } from '../errors.ts'
-import { hashSecret, localpartOf } from '../ids.ts'
+import { forbidden, MatrixError, notFound } from '../errors.ts'
+import { hashSecret, localpartOf, newSecret } from '../ids.ts'
+import type { Ports } from '../ports.ts'
 import { isLocalpart, isUserId } from '../rules/event-limits.ts'
 import type { UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import { type Instance, isLocal } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
-import { hashPassword, verifyPassword } from './passwords.ts'
+import { checkPassword, hashPassword, verifyPassword } from './passwords.ts'
 import { registrations } from './registrations.ts'
-import { beginSession, type NewSession, removeSecret, type Session } from './sessions.ts'
+import { beginSession, devicesOf, type NewSession, removeDevice, removeSecret, type Session } from './sessions.ts'
 import { ensureUser, findUser, makeUser } from './users.ts'
 
 /** A localpart or a full user id, as clients type it. */
@@ -131,6 +132,41 @@ export async function registerPerson(
     const user = makeUser(decision, { userId, kind: 'person', passwordHash, admin: args.admin === true })
     return { userId, session: args.inhibitLogin ? null : beginSession(decision, user, args) }
   })
+}
+
+export interface SetPassword {
+  /** localpart or full id of a person */
+  readonly userId: string
+  /** drawn at random when left out */
+  readonly password?: string | null | undefined
+  readonly keepSessions?: boolean | null | undefined
+}
+
+/**
+ * Gives a person a new password, which is returned, and ends the person's sessions, except the one that asks. The asking instance's
+ * administrator may do so for all, its owner for all but administrators; `actor` null: the server itself. Errors: M_FORBIDDEN, M_NOT_FOUND,
+ * M_USER_DEACTIVATED, M_WEAK_PASSWORD, M_INVALID_PARAM.
+ */
+export async function setPassword(instance: Instance, actor: Actor | null, args: SetPassword): Promise<string> {
+  const password = args.password ?? newPassword(instance.ports)
+  checkPassword(password)
+  const userId = fullUserId(instance, args.userId)
+  const passwordHash = await hashPassword(password)
+  await command(instance, (decision) => {
+    const user = findUser(decision, userId)
+    if (user?.kind !== 'person') throw notFound(`There is no person ${userId}`)
+    if (actor && !actor.admin && user.admin === 1) throw forbidden("Only the administrator may change an administrator's password")
+    requireActive(user)
+    decision.put('user', { ...user, passwordHash })
+    if (args.keepSessions) return
+    for (const device of devicesOf(decision, user.key)) if (device.accessHash !== actor?.tokenHash) removeDevice(decision, device)
+  })
+  return password
+}
+
+/** Drawn at random. */
+export function newPassword(ports: Ports): string {
+  return newSecret(ports).slice(0, 20)
 }
 
 /** The full id that a new person may take. Errors: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE. */

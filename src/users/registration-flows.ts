@@ -7,6 +7,7 @@ import { checkNewUsername, registerAsAppservice, registerPerson } from './accoun
 import type { Actor } from './actor.ts'
 import { authenticateInteractively } from './interactive-auth.ts'
 import { countAttempt } from './login-limits.ts'
+import { checkPassword } from './passwords.ts'
 import { isRegistrationTokenValid } from './registration-tokens.ts'
 import type { NewSession, Session } from './sessions.ts'
 
@@ -26,10 +27,6 @@ export interface Registered {
   /** null where no login was wanted */
   readonly session: Session | null
 }
-
-/** Shortest password of a new account, longest of any, in characters. */
-const shortestPassword = 8
-const longestPassword = 512
 
 /**
  * Errors: M_GUEST_ACCESS_FORBIDDEN, M_FORBIDDEN where registration is off, M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE,
@@ -95,11 +92,6 @@ export async function checkUsernameAvailable(instance: Instance, username: strin
 
 async function checkUsername(instance: Instance, username: string): Promise<void> {
   await command(instance, (decision) => checkNewUsername(decision, username))
-}
-
-function checkPassword(password: string): void {
-  if (password.length < shortestPassword) throw new MatrixError('M_WEAK_PASSWORD', `A password has at least ${shortestPassword} characters`)
-  if (password.length > longestPassword) throw new MatrixError('M_INVALID_PARAM', `A password has at most ${longestPassword} characters`)
 }
 
 /** What a later request leaves out stands as in the first. */

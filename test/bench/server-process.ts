@@ -1,6 +1,6 @@
 /** A server in a process of its own, as `npm start` runs it, on a temporary folder. */
 import { type ChildProcess, spawn } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -46,13 +46,13 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
   child.stdout.on('data', (chunk: Buffer) => (printed += chunk.toString()))
   const url = `http://127.0.0.1:${port}`
   const startMs = await firstAnswer(url, child, started)
+  // Written before it listens.
+  const file = join(dataDir, 'first-passwords.txt')
+  const passwords = existsSync(file) ? readFileSync(file, 'utf8') : ''
   const account = (word: string): { userId: string; password: string } => {
-    const [, userId = '', password = ''] = new RegExp(`${word}\\s+(@\\S+)\\s+(\\S+)`).exec(printed) ?? []
+    const [, userId = '', password = ''] = new RegExp(`${word}\\s+(@\\S+)\\s+(\\S+)`).exec(passwords) ?? []
     return { userId, password }
   }
-  // The answer may be there before the words.
-  for (let i = 0; i < 200 && !options.accounts && !printed.includes('administrator'); i++)
-    await new Promise((resolve) => setTimeout(resolve, 10))
   return {
     url,
     dataDir,

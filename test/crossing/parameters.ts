@@ -45,7 +45,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('appservice', 'appserviceId', 'bridge', 'id'),
   ...of('pushRule', 'ruleId', 'setPushRule.after', 'setPushRule.before'),
   ...of('stateKey', 'stateKey', 'state_key'),
-  ...of('instance', 'createInstance.name', 'deleteInstance.name', 'suspendInstance.name', 'resumeInstance.name'),
+  ...of('instance', 'createInstance.name', 'deleteInstance.name', 'suspendInstance.name', 'resumeInstance.name', 'instance'),
   ...of('session', 'token', 'refreshToken', 'refresh.refresh_token'),
   ...of('txn', 'txnId', 'fi.mau.transaction_id'),
   ...of('token', 'since', 'from', 'to', 'at'),

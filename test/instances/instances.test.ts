@@ -101,6 +101,37 @@ describe('instances', () => {
     await emil.send(roomId, 'still here')
   })
 
+  test('nobody logs in to a suspended one, by no address and neither face', async () => {
+    const { data } = await server.administrator.graphql('mutation { createInstance(name: "egon", owner: "egon") { ownerId password } }')
+    const { ownerId: user, password } = data.createInstance
+    const credentials = { type: 'm.login.password', identifier: { type: 'm.id.user', user }, password }
+    const prefix = '/_hungryserv/egon'
+    const first = await server.request('POST', '/login', { ...credentials, refresh_token: true })
+    const query = 'mutation ($input: LoginInput!) { login(input: $input) { accessToken } }'
+    const refresh = 'mutation ($token: String!) { refreshSession(refreshToken: $token) { accessToken } }'
+    const headers = { 'content-type': 'application/json' }
+    const byGraphql = { query, variables: { input: { type: 'm.login.password', user, password } } }
+    const attempts = () =>
+      Promise.all([
+        server.request('POST', '/login', credentials),
+        server.request('POST', `${prefix}/_matrix/client/v3/login`, credentials),
+        server.request('POST', `${prefix}/graphql`, byGraphql, { headers }),
+        server.request('POST', '/refresh', { refresh_token: first.body.refresh_token }),
+      ])
+    await change('suspendInstance', 'egon')
+    for (const { status, body } of await attempts())
+      assert.deepEqual([status, body.errcode, body.soft_logout], [401, 'M_USER_LOCKED', true])
+    const refreshed = await server.request(
+      'POST',
+      '/graphql',
+      { query: refresh, variables: { token: first.body.refresh_token } },
+      { headers },
+    )
+    assert.equal(refreshed.body.errors[0].extensions.errcode, 'M_USER_LOCKED')
+    await change('resumeInstance', 'egon')
+    for (const { status, body } of await attempts()) assert.deepEqual([status, body.errors], [200, undefined])
+  })
+
   test('a long poll of a suspended one ends', async () => {
     const fritz = await create('fritz')
     const { next_batch: since } = await fritz.sync()

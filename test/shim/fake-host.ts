@@ -46,6 +46,7 @@ export function fakeHost(environment: Record<string, string> = {}): FakeHost {
         throw new MatrixError('M_UNKNOWN_TOKEN', 'Unrecognised access token')
       return found
     },
+    isSuspended: () => false,
     onSecretEnded: () => () => undefined,
     async masquerade(_instance, as, { userId = as.userId, deviceId }) {
       if (!/^@(bridgebot|ghost_.*|alice):localhost$/.test(userId)) throw forbidden('Outside the namespaces')

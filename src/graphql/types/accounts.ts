@@ -6,7 +6,7 @@ import { checkUsernameAvailable, type Registered, register } from '../../users/r
 import { checkRegistrationToken, createRegistrationToken, readRegistrationTokens } from '../../users/registration-tokens.ts'
 import { instanceOfSecret, logout, logoutAll, readDevice, readDevices, refreshSession, type Session } from '../../users/sessions.ts'
 import { builder } from '../builder.ts'
-import { type Context, requireActor } from '../context.ts'
+import { type Context, requireActive, requireActor } from '../context.ts'
 import { loadUser, User } from './users.ts'
 
 const SessionType = builder.objectRef<Session>('Session').implement({
@@ -191,12 +191,14 @@ builder.mutationFields((t) => ({
     resolve: async (_, { refreshToken }, context) => refreshSession(await homeOf(context, refreshToken), refreshToken),
   }),
   logout: t.boolean({
-    description: 'Ends the session that asks and what runs for it, subscriptions with M_UNKNOWN_TOKEN. Not for an appservice as the owner. Errors: M_FORBIDDEN without a device.',
+    description:
+      'Ends the session that asks and what runs for it, subscriptions with M_UNKNOWN_TOKEN. Not for an appservice as the owner. Errors: M_FORBIDDEN without a device.',
     extensions: { puppet: false },
     resolve: (_, __, context) => logout(context.instance, requireActor(context)),
   }),
   logoutAll: t.boolean({
-    description: 'Ends all own sessions and what runs for them. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
+    description:
+      'Ends all own sessions and what runs for them. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
     extensions: { puppet: false },
     resolve: (_, __, context) => logoutAll(context.instance, requireActor(context)),
   }),
@@ -233,7 +235,7 @@ builder.mutationFields((t) => ({
 async function homeOf(context: Context, token: string): Promise<Context['instance']> {
   if (context.prefixed || context.actor) return context.instance
   const name = await instanceOfSecret(context.host.shards, token)
-  return name === null ? context.instance : context.host.instance(name)
+  return name === null ? context.instance : requireActive(context.host, await context.host.instance(name))
 }
 
 function deviceOf(input: {

@@ -1,6 +1,13 @@
 /** Instances: for the administrator; an owner sees the own one. */
 import { MatrixError } from '../../errors.ts'
-import { createInstance, deleteInstance, resumeInstance, suspendInstance, visibleInstances } from '../../instances/administration.ts'
+import {
+  createInstance,
+  deleteInstance,
+  resumeInstance,
+  setPasswordIn,
+  suspendInstance,
+  visibleInstances,
+} from '../../instances/administration.ts'
 import { InstanceHost } from '../../instances/host.ts'
 import type { InstanceRow } from '../../storage/tables.ts'
 import { builder } from '../builder.ts'
@@ -67,6 +74,18 @@ builder.mutationFields((t) => ({
         userDomain: userDomain ?? null,
         bridgeDomain: bridgeDomain ?? null,
       }),
+  }),
+  setPassword: t.string({
+    description:
+      "Gives a person a new password, which is returned, and ends the person's sessions except the one that asks. For the administrator, and for an owner in the own instance, except an administrator's. Not for appservices. Errors: M_NOT_FOUND, M_FORBIDDEN, M_USER_DEACTIVATED, M_WEAK_PASSWORD, M_INVALID_PARAM.",
+    args: {
+      userId: t.arg.id({ required: true, description: 'localpart or user id' }),
+      password: t.arg.string({ description: 'drawn at random when left out' }),
+      keepSessions: t.arg.boolean({ description: 'their tokens stay valid' }),
+      instance: t.arg.string({ description: 'its name; the one that is asked when left out' }),
+    },
+    extensions: { puppet: false },
+    resolve: (_, args, context) => setPasswordIn(hostOf(context), context.instance, requireActor(context), args),
   }),
   suspendInstance: t.boolean({
     description:
