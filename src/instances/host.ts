@@ -8,9 +8,9 @@ import type { Shard } from '../storage/storage.ts'
 import type { InstanceRow, SecretRow } from '../storage/tables.ts'
 import type { Instance, Upward } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { parseRegistration, type Registration } from '../users/registrations.ts'
 import { confirmRefresh, noteUse } from '../users/sessions.ts'
 import { startCleaning } from './cleaning.ts'
+import { masquerade } from './masquerade.ts'
 import { OpenInstance } from './open-instance.ts'
 import { reclaimInstance } from './reclaim.ts'
 
@@ -256,24 +256,8 @@ export class InstanceHost {
     return { instance: known.instance, actor: known.actor }
   }
 
-  /** `?user_id=` and `?device_id=`. Errors: M_FORBIDDEN outside the appservice's namespaces, M_UNKNOWN_DEVICE. */
-  async masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor> {
-    if (actor.appservice === null) return actor
-    let acting = actor
-    if (as.userId !== undefined && as.userId !== actor.userId) {
-      const registration = await this.registration(instance, actor.appservice)
-      const user = await instance.storage.first('user', { userId: as.userId })
-      const puppet = as.userId === instance.ownerId
-      // A namespace never covers a user with a login.
-      const covered = registration.namespaces.users.matches(as.userId) && user?.kind !== 'person'
-      if (!puppet && !covered) throw forbidden(`Application service cannot masquerade as this user (${as.userId}).`)
-      acting = { ...actor, user: user?.key ?? null, userId: as.userId, puppet, device: null }
-    }
-    if (as.deviceId === undefined) return acting
-    const device =
-      acting.puppet || acting.user === null ? null : await instance.storage.first('device', { user: acting.user, deviceId: as.deviceId })
-    if (!device) throw new MatrixError('M_UNKNOWN_DEVICE', `${acting.userId} has no device ${as.deviceId}`)
-    return { ...acting, device: as.deviceId }
+  masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor> {
+    return masquerade(instance, actor, as)
   }
 
   /** A revoked token is asked for again, in vain. */
@@ -302,19 +286,6 @@ export class InstanceHost {
       await this.closeInstance(name).catch((error: unknown) => this.ports.log.warn({ err: error, instance: name }, 'not released'))
     }
     for (const shard of this.shards) await shard[Symbol.asyncDispose]()
-  }
-
-  private async registration(instance: Instance, key: number): Promise<Registration> {
-    const row = await instance.storage.first('appservice', { key })
-    if (!row) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
-    let parsed = parsedRegistrations.get(row.registration)
-    if (!parsed) {
-      // By its text: rows read again are new objects, and compiling regexes for each request would be dear.
-      parsed = parseRegistration(row)
-      if (parsedRegistrations.size > 1_000) parsedRegistrations.clear()
-      parsedRegistrations.set(row.registration, parsed)
-    }
-    return parsed
   }
 
   private async lookUp(hash: string): Promise<KnownToken | null> {
@@ -404,5 +375,3 @@ export class InstanceHost {
     for (const [hash, known] of this.tokens) if (known.instance === instance) this.tokens.delete(hash)
   }
 }
-
-const parsedRegistrations = new Map<string, Registration>()
