@@ -1,6 +1,6 @@
 /** The instances of this process: which one a request means, who is asking, opening and closing. */
 import type { Config } from '../config.ts'
-import { forbidden, MatrixError, notFound, unavailable } from '../errors.ts'
+import { MatrixError, notFound, unavailable } from '../errors.ts'
 import { hashSecret } from '../ids.ts'
 import type { Ports } from '../ports.ts'
 import { ChangeSet } from '../storage/change-set.ts'
