@@ -38,7 +38,7 @@ export function loginWithToken(instance: Instance, args: { token: string } & New
   const hash = hashSecret(args.token)
   return command(instance, (decision) => {
     const secret = decision.get('secret', { hash })
-    if (!secret || secret.kind !== 'login' || secret.instance !== instance.key || (secret.expiresAt ?? 0) < decision.now) {
+    if (secret?.kind !== 'login' || secret.instance !== instance.key || (secret.expiresAt ?? 0) < decision.now) {
       throw forbidden('Invalid login token')
     }
     removeSecret(decision, hash)

@@ -77,7 +77,8 @@ builder.mutationFields((t) => ({
     },
   }),
   setTag: t.boolean({
-    description: 'Tags a room of the viewer’s, for example `m.favourite`. An appservice as the owner: rooms with a user of it. Errors: M_FORBIDDEN, M_TOO_LARGE.',
+    description:
+      'Tags a room of the viewer’s, for example `m.favourite`. An appservice as the owner: rooms with a user of it. Errors: M_FORBIDDEN, M_TOO_LARGE.',
     args: {
       userId: t.arg.id({ description: selfText }),
       roomId: t.arg.id({ required: true }),
@@ -92,7 +93,8 @@ builder.mutationFields((t) => ({
     resolve: (_, args, context) => setTag(context.instance, requireActor(context), own(context.actor, args)),
   }),
   removeTag: t.boolean({
-    description: 'Takes a tag off a room; answers too when there is none. An appservice as the owner: rooms with a user of it. Errors: M_FORBIDDEN.',
+    description:
+      'Takes a tag off a room; answers too when there is none. An appservice as the owner: rooms with a user of it. Errors: M_FORBIDDEN.',
     args: { userId: t.arg.id({ description: selfText }), roomId: t.arg.id({ required: true }), tag: t.arg.string({ required: true }) },
     extensions: { puppet: true },
     resolve: (_, args, context) => removeTag(context.instance, requireActor(context), own(context.actor, args)),

@@ -48,7 +48,8 @@ builder.queryFields((t) => ({
 builder.mutationField('createMedia', (t) =>
   t.field({
     type: CreatedMedia,
-    description: 'A content URI whose bytes come later, by the Matrix face: an event may name it at once. Anybody with a token. Errors: M_LIMIT_EXCEEDED.',
+    description:
+      'A content URI whose bytes come later, by the Matrix face: an event may name it at once. Anybody with a token. Errors: M_LIMIT_EXCEEDED.',
     extensions: { puppet: true },
     resolve: (_, __, context) => createMedia(context.instance, requireActor(context)),
   }),
