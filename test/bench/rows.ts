@@ -232,6 +232,52 @@ const delivery: Row = {
   },
 }
 
+const comeback: Row = {
+  name: 'bridge back after an outage: first transaction',
+  unit: 'ms',
+  target: 1_000,
+  higherIsBetter: false,
+  async measure(world, round) {
+    const sizes: number[] = []
+    let arrive: () => void = () => undefined
+    const sink = () =>
+      createServer((request, response) => {
+        let text = ''
+        request.on('data', (chunk: Buffer) => (text += chunk.toString()))
+        request.on('end', () => {
+          response.end('{}')
+          sizes.push((JSON.parse(text) as { events?: unknown[] }).events?.length ?? 0)
+          arrive()
+        })
+      })
+    const listen = (server: ReturnType<typeof sink>, port: number): Promise<void> =>
+      new Promise((resolve) => server.listen(port, '127.0.0.1', resolve))
+    const first = sink()
+    await listen(first, 0)
+    const { port } = first.address() as { port: number }
+    const token = await bridge(world, `away${round}`, `http://127.0.0.1:${port}`)
+    const room = (await world.load.request('POST', `${v3}/createRoom`, token, { invite: [world.ownerId] }))['room_id'] as string
+    first.close()
+    first.closeAllConnections()
+    for (let i = 0; i < 500; i++) await send(world.load, world.token, room)
+    sizes.length = 0
+    const second = sink()
+    await listen(second, port)
+    const arrived = new Promise<void>((resolve) => (arrive = resolve))
+    const start = performance.now()
+    // Every bridge asks who it is when it starts.
+    await world.load.text('GET', `${v3}/account/whoami`, token)
+    await arrived
+    const value = performance.now() - start
+    while (sizes.reduce((sum, size) => sum + size, 0) < 500) await new Promise((resolve) => setTimeout(resolve, 10))
+    second.close()
+    second.closeAllConnections()
+    // The first was frozen with what there was when the bridge went away.
+    if (sizes.slice(1, -1).some((size) => size !== 100)) throw new Error(`transactions of ${sizes.join(', ')} events`)
+    return { value }
+  },
+}
+
 /** An account with this many rooms of 20 messages each, made once in a server of its own. */
 const grown = new Map<number, Promise<{ load: Load; token: string; server: ServerProcess }>>()
 
@@ -358,6 +404,7 @@ export const rows: readonly Row[] = [
   wake(0.5, 3),
   wake(0.99, 15),
   delivery,
+  comeback,
   idleMemory,
   start,
 ]
