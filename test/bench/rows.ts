@@ -1,6 +1,7 @@
 /** The rows of the bench, in the order of the targets. */
 import { createServer } from 'node:http'
 import { Load, quantile, rate } from './load.ts'
+import { idleMemory, start } from './process-rows.ts'
 import { type ServerProcess, startProcess } from './server-process.ts'
 
 export interface World {
@@ -364,32 +365,6 @@ const idleSync: Row = {
       times.push(performance.now() - start)
     }
     return { value: quantile(times, 0.5) }
-  },
-}
-
-const start: Row = {
-  name: 'start to first answer',
-  unit: 'ms',
-  target: 600,
-  higherIsBetter: false,
-  async measure() {
-    const server = await startProcess()
-    await server.stop()
-    return { value: server.startMs }
-  },
-}
-
-const idleMemory: Row = {
-  name: 'memory of an idle process',
-  unit: 'MB',
-  target: 160,
-  higherIsBetter: false,
-  async measure() {
-    const server = await startProcess()
-    await new Promise((resolve) => setTimeout(resolve, 1_000))
-    const value = server.memoryMb()
-    await server.stop()
-    return { value }
   },
 }
 
