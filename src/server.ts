@@ -66,7 +66,7 @@ export async function openServer({ config, ports, storage, faults, onFatal, onFi
         removeUnfinishedUploads(instance).catch((error: unknown) => instance.ports.log.warn({ err: error }, 'unfinished uploads are left'))
         startDeliveries(instance, sinks)
       },
-      upward: { appserviceChanged, appserviceAlive, jobAdded: () => undefined },
+      upward: { appserviceChanged, appserviceAlive },
     },
   })
   try {

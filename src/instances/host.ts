@@ -23,7 +23,7 @@ const openAgainMs = 500
 /** What begins with an instance when it opens: delivery to appservices, jobs. Ended by `instance.closed`. */
 export interface Services {
   start(instance: Instance): void
-  readonly upward: Pick<Upward, 'appserviceChanged' | 'appserviceAlive' | 'jobAdded'>
+  readonly upward: Pick<Upward, 'appserviceChanged' | 'appserviceAlive'>
 }
 
 export interface HostOptions {

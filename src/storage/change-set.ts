@@ -7,8 +7,6 @@ export interface RangeRemovals {
   notifications: { user: number; room: number; upTo: number; thread?: string }
   /** everything that was delivered to an appservice */
   interest: { appservice: number; upTo: number }
-  /** transaction ids older than a time */
-  transactions: { createdBefore: number }
 }
 export type RangeKind = keyof RangeRemovals
 

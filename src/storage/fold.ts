@@ -42,7 +42,6 @@ export interface Batch {
 const rangeTables = {
   notifications: { table: 'notification', scope: ['user', 'room'] },
   interest: { table: 'interest', scope: ['appservice'] },
-  transactions: { table: 'transaction', scope: [] },
 } as const satisfies Record<RangeKind, { table: TableName; scope: readonly string[] }>
 
 const scopes = new Map<TableName, readonly string[]>(Object.values(rangeTables).map(({ table, scope }) => [table, scope]))

@@ -80,11 +80,6 @@ const rangeTexts: Record<RangeKind, { text: string; columns: readonly [string, C
       ['upTo', 'bigint'],
     ],
   },
-  transactions: {
-    text: `DELETE FROM "transaction" t USING unnest($1::int[], $2::bigint[]) AS r("instance", "createdBefore")
-      WHERE t."instance" = r."instance" AND t."createdAt" < r."createdBefore"`,
-    columns: [['createdBefore', 'bigint']],
-  },
 }
 
 function rangeStatement(range: RangeKind, removals: readonly RangeRemoval[]): Statement {

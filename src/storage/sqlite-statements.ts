@@ -20,7 +20,6 @@ export const rangeTexts: Record<RangeKind, string> = {
   notifications:
     'DELETE FROM "notification" WHERE "instance" = @instance AND "user" = @user AND "room" = @room AND "order" <= @upTo AND (@thread IS NULL OR "thread" = @thread)',
   interest: 'DELETE FROM "interest" WHERE "instance" = @instance AND "appservice" = @appservice AND "position" <= @upTo',
-  transactions: 'DELETE FROM "transaction" WHERE "instance" = @instance AND "createdAt" < @createdBefore',
 }
 
 function quoted(names: readonly string[]): string {

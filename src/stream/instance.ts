@@ -1,5 +1,6 @@
 /** An open instance: what every domain function takes first. */
 import type { Config } from '../config.ts'
+import { domainOf } from '../ids.ts'
 import type { Ports } from '../ports.ts'
 import type { Shard, Storage } from '../storage/storage.ts'
 import type { Bus } from './bus.ts'
@@ -11,8 +12,6 @@ export interface Upward {
   appserviceChanged(instance: Instance, appservice: number): void
   /** The bridge showed a sign of life (any request with its token). */
   appserviceAlive(instance: Instance, appservice: number): void
-  /** A job row was put. */
-  jobAdded(instance: Instance): void
   /** A token was revoked: whoever remembers it must ask again. */
   secretEnded(hash: string): void
 }
@@ -53,6 +52,6 @@ export function local<T>(make: (instance: Instance) => T): (instance: Instance) 
 
 /** A local id's domain decides nothing here: both domains of the instance are local. */
 export function isLocal(instance: Instance, id: string): boolean {
-  const domain = id.slice(id.indexOf(':') + 1)
+  const domain = domainOf(id)
   return domain === instance.userDomain || domain === instance.bridgeDomain
 }

@@ -1,10 +1,9 @@
 /** Local users: people, bots and ghosts. */
 import { forbidden, MatrixError, notFound } from '../errors.ts'
-import { domainOf } from '../ids.ts'
 import { checkIdentifier, isUserId } from '../rules/event-limits.ts'
 import type { UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
-import { type Instance, isLocal } from '../stream/instance.ts'
+import { isLocal } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
 import { appserviceOf } from './registrations.ts'
 
@@ -98,11 +97,6 @@ export function startSyncing(decision: Decision, user: UserRow): UserRow {
   return row
 }
 
-/** Reads: the key of a user, from what is durable; null for nobody. */
-export async function userKey(instance: Instance, userId: string): Promise<number | null> {
-  return (await instance.storage.first('user', { userId }))?.key ?? null
-}
-
 /** The key of who is asking. A query does not make users: 403 tells a bridge to register first. */
 export function requireUser(actor: Actor): number {
   if (actor.user === null) throw forbidden(`${actor.userId} is not registered`)
@@ -112,8 +106,4 @@ export function requireUser(actor: Actor): number {
 /** Errors: M_FORBIDDEN unless `userId` is who is asking. */
 export function requireSelf(actor: Actor, userId: string): void {
   if (actor.userId !== userId) throw forbidden(`You may not do this for ${userId}`)
-}
-
-export function isUserDomain(instance: Instance, userId: string): boolean {
-  return domainOf(userId) === instance.userDomain
 }

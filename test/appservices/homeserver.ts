@@ -115,7 +115,7 @@ export class Homeserver implements AsyncDisposable {
       shards: [shard],
       services: {
         start: (instance) => startDeliveries(instance, sinks),
-        upward: { appserviceChanged, appserviceAlive, jobAdded: () => undefined },
+        upward: { appserviceChanged, appserviceAlive },
       },
     })
     await firstStart(this.host)

@@ -20,7 +20,7 @@ const repeated = 300
 export async function openInstances(place: Place, chance: Chance, faults: Faults, givesUp: boolean) {
   const ports = quietPorts()
   const shard = await place.open({ faults })
-  const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined, jobAdded: () => undefined }
+  const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined }
   const config = readConfig({ USER_DOMAIN: 'example.com' })
   const positions = new Map<string, number>()
   const watch = (instance: OpenInstance): void => {

@@ -55,7 +55,7 @@ export async function openRig(place: Place): Promise<Rig> {
   const ports = { ...system, now: () => clock.now, timer: (delayMs: number, run: () => void) => clock.timer(delayMs, run) }
   const shard = await place.open()
   const config = readConfig({ USER_DOMAIN: 'example.com', BRIDGE_DOMAIN: 'beeper.local' })
-  const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined, jobAdded: () => undefined }
+  const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined }
   const host = new InstanceHost({ config, ports, shards: [shard], services: { start: () => undefined, upward } })
   const instance = await host.create({
     name: 'default',

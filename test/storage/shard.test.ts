@@ -209,24 +209,24 @@ await onBothEngines('a shard', (place, engine) => {
       const filling = change(instance, (c) => {
         for (const position of [1, 2, 3]) {
           c.put('interest', { instance, appservice: 5, position, room: 1 })
-          c.put('transaction', { instance, user: 1, device: 'D', scope: '/s', txnId: `${position}`, answer: '', createdAt: position })
+          c.put('notification', { instance, user: 1, room: 1, order: position, thread: '', highlight: 0 })
         }
       })
       await shard.enqueue(filling, nothing)
     }
     const removing = change(1, (c) => {
       c.removeRange('interest', { appservice: 5, upTo: 2 })
-      c.removeRange('transactions', { createdBefore: 2 })
+      c.removeRange('notifications', { user: 1, room: 1, upTo: 1 })
     })
     await shard.enqueue(removing, nothing)
     const left = async (instance: number) => [
       (await shard.storage(instance).find('interest', { where: {} })).map(({ position }) => position),
-      (await shard.storage(instance).find('transaction', { where: {}, orderBy: ['txnId'] })).map(({ txnId }) => txnId),
+      (await shard.storage(instance).find('notification', { where: {}, orderBy: ['order'] })).map(({ order }) => order),
     ]
-    assert.deepEqual(await left(1), [[3], ['2', '3']])
+    assert.deepEqual(await left(1), [[3], [2, 3]])
     assert.deepEqual(await left(2), [
       [1, 2, 3],
-      ['1', '2', '3'],
+      [1, 2, 3],
     ])
   })
 

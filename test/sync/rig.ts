@@ -196,7 +196,7 @@ async function makeHost(place: Place, clock: Clock): Promise<InstanceHost> {
     timer: (delayMs: number, run: () => void) => clock.timer(delayMs, run),
   }
   const config = readConfig({ USER_DOMAIN: 'example.com', BRIDGE_DOMAIN: 'beeper.local' })
-  const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined, jobAdded: () => undefined }
+  const upward = { appserviceChanged: () => undefined, appserviceAlive: () => undefined }
   return new InstanceHost({ config, ports, shards: [await place.open()], services: { start: () => undefined, upward } })
 }
 
