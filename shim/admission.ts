@@ -4,7 +4,7 @@ import { MatrixError, unavailable } from '../src/errors.ts'
 import type { Instance } from '../src/graphql/context.ts'
 import type { RateClass } from './endpoint.ts'
 
-/** Requests of one line that are worked on at the same time. */
+/** Requests of one line that are worked on at the same time, those not counted that wait for their commit. */
 export const mostAtWork = 16
 /** Requests that may wait in one line; more get 503. */
 const mostWaiting = 4_096
@@ -21,9 +21,20 @@ interface Waiter {
 
 interface Line {
   working: number
+  /** of those, who wait for the disk only */
+  readonly commits: { readonly count: number } | null
   readonly waiting: Waiter[]
   /** in the ring of lines that have something to start */
   queued: boolean
+}
+
+/** An instance, or something that stands for those whose instance is not known yet. */
+interface LineOwner {
+  readonly commits?: { readonly count: number; onWait: (() => void) | null }
+}
+
+function hasPlace({ working, commits }: Line): boolean {
+  return working - (commits?.count ?? 0) < mostAtWork
 }
 
 /** Lines by instance; those without an instance yet (login, register) stand in the line of the host. */
@@ -33,15 +44,30 @@ export class Admission {
   private draining = false
 
   /** Resolves when there is a place. Rejects when the line is too long or `signal` fires first. */
-  async enter(owner: object, signal: () => AbortSignal): Promise<Release> {
+  async enter(owner: LineOwner, signal: () => AbortSignal): Promise<Release> {
     let line = this.lines.get(owner)
     if (!line) {
-      line = { working: 0, waiting: [], queued: false }
+      line = this.newLine(owner)
       this.lines.set(owner, line)
     }
-    if (line.working < mostAtWork && line.waiting.length === 0) return this.take(line)
+    if (hasPlace(line) && line.waiting.length === 0) return this.take(line)
     if (line.waiting.length >= mostWaiting) throw unavailable('Too many requests are waiting')
     return this.wait(line, signal())
+  }
+
+  /** Who waits for a commit leaves the place to others: what they decide meanwhile goes into the next one. */
+  private newLine(owner: LineOwner): Line {
+    const line: Line = { working: 0, commits: owner.commits ?? null, waiting: [], queued: false }
+    if (owner.commits) owner.commits.onWait = () => this.more(line)
+    return line
+  }
+
+  private more(line: Line): void {
+    if (line.waiting.length === 0 || line.queued || !hasPlace(line)) return
+    line.queued = true
+    this.ring.push(line)
+    // Not within the command that waits: the next one shall not begin inside it.
+    setImmediate(() => this.drain())
   }
 
   private wait(line: Line, signal: AbortSignal): Promise<Release> {
@@ -70,7 +96,7 @@ export class Admission {
       if (!held) return
       held = false
       line.working--
-      if (line.waiting.length === 0 || line.queued) return
+      if (line.waiting.length === 0 || line.queued || !hasPlace(line)) return
       line.queued = true
       this.ring.push(line)
       this.drain()
@@ -96,7 +122,7 @@ export class Admission {
       if (!waiter) continue
       starts++
       waiter.start(this.take(line))
-      if (line.waiting.length > 0 && line.working < mostAtWork) {
+      if (line.waiting.length > 0 && hasPlace(line)) {
         line.queued = true
         this.ring.push(line)
       }

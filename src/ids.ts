@@ -1,5 +1,5 @@
 /** New identifiers and secrets. All of them are unguessable. */
-import { createHash } from 'node:crypto'
+import { hash } from 'node:crypto'
 import type { Ports } from './ports.ts'
 
 const letters = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz'
@@ -38,7 +38,7 @@ function newLetters(ports: Ports, length: number): string {
 
 /** How a bearer secret is kept. Secrets are random, so a plain hash is enough. */
 export function hashSecret(secret: string): string {
-  return createHash('sha256').update(secret).digest('hex')
+  return hash('sha256', secret)
 }
 
 export function localpartOf(userId: string): string {

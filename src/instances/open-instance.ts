@@ -4,8 +4,10 @@ import type { Ports } from '../ports.ts'
 import type { Shard, Storage } from '../storage/storage.ts'
 import type { InstanceRow } from '../storage/tables.ts'
 import { Bus } from '../stream/bus.ts'
+import { CommitWaits } from '../stream/commit-waits.ts'
 import type { Instance, Upward } from '../stream/instance.ts'
 import { Memory } from '../stream/memory.ts'
+import { RecentEvents } from '../stream/recent-events.ts'
 
 export class OpenInstance implements Instance {
   readonly key: number
@@ -18,6 +20,8 @@ export class OpenInstance implements Instance {
   readonly config: Config
   readonly ports: Ports
   readonly bus: Bus
+  readonly recent: RecentEvents
+  readonly commits = new CommitWaits()
   memory: Memory
   position: number
   readonly locals = new Map<symbol, unknown>()
@@ -36,6 +40,7 @@ export class OpenInstance implements Instance {
     this.config = config
     this.ports = { ...ports, log: ports.log.child({ instance: row.name }) }
     this.bus = new Bus(position)
+    this.recent = new RecentEvents(position)
     this.position = position
     this.memory = new Memory(() => this.bus.published)
     this.upward = upward

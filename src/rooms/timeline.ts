@@ -3,6 +3,7 @@ import { invalidParam } from '../errors.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { EventRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
+import { lastEvents } from '../stream/recent-events.ts'
 import { formatToken, parseToken } from '../stream/token.ts'
 import type { Actor } from '../users/actor.ts'
 import { ignoredUsers } from '../users/ignored-users.ts'
@@ -95,7 +96,7 @@ export interface Newest {
 export async function viewNewestEvents(instance: Instance, actor: Actor, rooms: readonly number[]): Promise<Newest[]> {
   const user = requireUser(actor)
   const [newest, found, memberships, ignored] = await Promise.all([
-    instance.storage.lastEvents(rooms, { after: null, until: instance.bus.published, limit: 1 }),
+    lastEvents(instance, rooms, { after: null, until: instance.bus.published, limit: 1 }),
     instance.storage.find('room', { where: { key: { in: rooms } } }),
     instance.storage.membersAt(rooms.map((room) => ({ room, user }))),
     ignoredUsers(instance, user),

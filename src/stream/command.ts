@@ -158,6 +158,9 @@ export class Decision {
     }
     return instance.shard.enqueue(changes, () => {
       for (const run of this.committed) run()
+      for (const operation of changes.operations) {
+        if (operation.kind === 'put' && operation.table === 'event') instance.recent.published(operation.row as unknown as Rows['event'])
+      }
       instance.bus.publish(entry)
     })
   }
@@ -221,7 +224,7 @@ export async function command<T>(instance: Instance, decide: (decision: Decision
       await instance.shard.flushed(instance.key)
       throw error
     }
-    await decision.submit()
+    await instance.commits.until(decision.submit())
     return result
   }
   throw new Error('a decision never found all it needs in memory')

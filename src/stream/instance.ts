@@ -4,7 +4,9 @@ import { domainOf } from '../ids.ts'
 import type { Ports } from '../ports.ts'
 import type { Shard, Storage } from '../storage/storage.ts'
 import type { Bus } from './bus.ts'
+import type { CommitWaits } from './commit-waits.ts'
 import type { Memory } from './memory.ts'
+import type { RecentEvents } from './recent-events.ts'
 
 /** What lower domains must call upward, given when the instance opens. */
 export interface Upward {
@@ -28,6 +30,8 @@ export interface Instance {
   readonly config: Config
   readonly ports: Ports
   readonly bus: Bus
+  readonly recent: RecentEvents
+  readonly commits: CommitWaits
   /** replaced whole when a commit fails */
   memory: Memory
   /** the highest position taken */

@@ -4,6 +4,7 @@ import { readDirectRooms } from '../rooms/inbox-state.ts'
 import type { Readable } from '../rooms/visibility.ts'
 import type { MembershipRow, RoomRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
+import { lastEvents } from '../stream/recent-events.ts'
 import { formatToken, parseToken } from '../stream/token.ts'
 import { type AccountData, readAccountData } from '../users/account-data.ts'
 import type { Actor } from '../users/actor.ts'
@@ -108,7 +109,7 @@ export async function* readInboxChanges(
   const accountData = changes.has('accountData') ? await changedAccountData(instance, actor, since, until) : []
   const { storage } = instance
   const [last, memberships, departures] = await Promise.all([
-    storage.lastEvents(changes.rooms, { after: null, until, limit: 1 }),
+    lastEvents(instance, changes.rooms, { after: null, until, limit: 1 }),
     storage.membersAt(changes.rooms.map((room) => ({ room, user }))),
     changes.has('departure') ? storage.find('departure', { where: { user, position: { gt: since, lte: until } } }) : [],
   ])

@@ -3,6 +3,7 @@ import { visibleEvents } from '../rooms/visibility.ts'
 import type { RoomEventFilter } from '../rules/filter.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { EventRow, MembershipRow } from '../storage/tables.ts'
+import { lastEvents } from '../stream/recent-events.ts'
 import type { Scope, SyncedRoom } from './scope.ts'
 
 export interface Timeline {
@@ -71,7 +72,8 @@ async function readRange(
   let pending = rooms
   // One more than wanted tells whether anything was left out.
   for (let count = limit + 1; pending.length > 0; count = Math.min(count * 4, mostRead)) {
-    const read = await instance.storage.lastEvents(
+    const read = await lastEvents(
+      instance,
       pending.map(({ room }) => room.key),
       { after, until, limit: count },
     )

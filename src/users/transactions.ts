@@ -1,6 +1,7 @@
 /** Transaction ids: the same request again is answered as the first time. https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers */
 import type { Decision } from '../stream/command.ts'
 import type { Actor } from './actor.ts'
+import { mayHaveSeen } from './seen-transactions.ts'
 
 export interface TransactionId {
   /** the request's path without the transaction id: what it is unique within */
@@ -14,7 +15,7 @@ export function once<T>(decision: Decision, actor: Actor, user: number, id: Tran
   // Scoped by device since v1.7; an appservice without a device is one itself.
   const device = actor.device ?? `as:${actor.appservice}`
   const key = { user, device, scope: id.scope, txnId: id.txnId }
-  const known = decision.get('transaction', key)
+  const known = mayHaveSeen(decision.instance, key) && decision.get('transaction', key)
   if (known) return JSON.parse(known.answer) as T
   const answer = act()
   decision.put('transaction', { instance: decision.instance.key, ...key, answer: JSON.stringify(answer), createdAt: decision.now })

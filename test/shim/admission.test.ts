@@ -2,6 +2,7 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as turn } from 'node:timers/promises'
 import { Admission, mostAtWork, type Release } from '../../shim/admission.ts'
+import { CommitWaits } from '../../src/stream/commit-waits.ts'
 
 const never = () => new AbortController().signal
 
@@ -29,6 +30,31 @@ test('lines are served in turn, each in its order', async () => {
     ['flood 0', 'flood 1', 'flood 2'],
   )
   assert.ok(order.indexOf('quiet 0') <= 1, order.join())
+})
+
+test('who waits for a commit leaves the place to the next, and takes no second one when it is done', async () => {
+  const admission = new Admission()
+  const owner = { commits: new CommitWaits() }
+  const places = await Promise.all(Array.from({ length: mostAtWork }, () => admission.enter(owner, never)))
+  let entered = 0
+  for (let i = 0; i < 3; i++) void admission.enter(owner, never).then(() => entered++)
+  await turn()
+  assert.equal(entered, 0)
+  const commit = Promise.withResolvers<void>()
+  const waits = [owner.commits.until(commit.promise), owner.commits.until(commit.promise)]
+  await turn()
+  await turn()
+  assert.equal(entered, 2)
+  commit.resolve()
+  await Promise.all(waits)
+  // Two more at work than there are places: the first two that leave make no room.
+  places[0]!()
+  places[1]!()
+  await turn()
+  assert.equal(entered, 2)
+  places[2]!()
+  await turn()
+  assert.equal(entered, 3)
 })
 
 test('a place given back twice counts once', async () => {

@@ -1,0 +1,19 @@
+/**
+ * How many commands of an instance wait for their commit. They need no thread and the writer's line bounds them, so whoever admits requests
+ * lets others in meanwhile: what they decide goes into the next commit.
+ */
+export class CommitWaits {
+  count = 0
+  /** called when one more waits */
+  onWait: (() => void) | null = null
+
+  async until(committed: Promise<void>): Promise<void> {
+    this.count++
+    this.onWait?.()
+    try {
+      await committed
+    } finally {
+      this.count--
+    }
+  }
+}
