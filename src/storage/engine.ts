@@ -22,6 +22,8 @@ export interface Engine {
   release(claim: Claim): Promise<void>
   /** Makes the leases of the claims last on; answers with those that no longer hold. */
   renew(claims: readonly Claim[]): Promise<Claim[]>
+  /** Runs while nobody else on this database runs anything under the same name. */
+  exclusively<T>(name: string, run: () => Promise<T>): Promise<T>
   reclaimSpace(): Promise<void>
   close(): Promise<void>
 }

@@ -23,28 +23,45 @@ const types = {
  */
 const settings = '-c jit=off -c enable_seqscan=off -c enable_hashjoin=off -c enable_mergejoin=off'
 
-export function readingConfig(url: string): pg.ClientConfig {
+/** For the word of the server that a statement took too long, before the connection itself is given up. */
+const graceMs = 500
+
+/**
+ * `timeoutMs`: a statement that takes longer is ended by the server; a server that says nothing, or cannot be reached any more, is given up
+ * by us a moment later.
+ */
+function bounded(url: string, timeoutMs: number, options: string): pg.ClientConfig {
   return {
     connectionString: url,
     types,
     keepAlive: true,
     connectionTimeoutMillis: 5_000,
-    options: `${settings} -c default_transaction_read_only=on`,
+    query_timeout: timeoutMs + graceMs,
+    options: `${settings} -c statement_timeout=${timeoutMs} ${options}`,
   }
 }
 
+export function readingConfig(url: string, timeoutMs: number): pg.ClientConfig {
+  return bounded(url, timeoutMs, '-c default_transaction_read_only=on')
+}
+
 /** `pipeline`: a whole transaction travels in one round trip. A process that stops in the middle of one must not hold its rows for ever. */
-export function writingConfig(url: string, leaseMs: number): pg.ClientConfig {
-  const options = `${settings} -c synchronous_commit=on -c idle_in_transaction_session_timeout=${leaseMs}`
-  return { connectionString: url, types, keepAlive: true, connectionTimeoutMillis: 5_000, options, pipeline: true } as pg.ClientConfig
+export function writingConfig(url: string, timeoutMs: number, leaseMs: number): pg.ClientConfig {
+  const options = `-c synchronous_commit=on -c idle_in_transaction_session_timeout=${leaseMs}`
+  return { ...bounded(url, timeoutMs, options), pipeline: true } as pg.ClientConfig
+}
+
+/** What only holds a lock, for as long as it is open. */
+export function lockingConfig(url: string, timeoutMs: number): pg.ClientConfig {
+  return bounded(url, timeoutMs, '')
 }
 
 /** https://www.postgresql.org/docs/current/errcodes-appendix.html: not what we sent is at fault, but the server or the way to it. */
 export function isOutage(error: unknown): boolean {
   if (!(error instanceof pg.DatabaseError)) return true
   const code = error.code ?? ''
-  // Connection exceptions, operator intervention, no resources, system errors, internal errors, and a primary that became a standby.
-  return ['08', '57P', '53', '58', 'XX', '25006'].some((prefix) => code.startsWith(prefix))
+  // Connection exceptions, operator intervention (a timeout too), no resources, system errors, internal errors, a primary become a standby.
+  return ['08', '57', '53', '58', 'XX', '25006'].some((prefix) => code.startsWith(prefix))
 }
 
 /** Databases that sort by code points anyway keep the use of their indexes. */

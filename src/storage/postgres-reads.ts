@@ -1,8 +1,8 @@
 /** The reads that on PostgreSQL are one query over a list of places. */
 import { arrayText } from './postgres-statements.ts'
-import { columnList, type Queries } from './query.ts'
+import { columnList, type Queries, relatedColumns, relatedGroups } from './query.ts'
 import { type Read, sharedReads } from './reads.ts'
-import type { Storage } from './storage.ts'
+import type { Related, Storage } from './storage.ts'
 import { type Rows, tables } from './tables.ts'
 
 const columns = columnList(tables.event, 'e')
@@ -11,8 +11,12 @@ const lastText = `SELECT ${columns} FROM unnest($2::bigint[]) AS r("room") CROSS
 const atText = `SELECT ${columns} FROM unnest($2::bigint[], $3::bigint[]) AS r("room", "order")
   JOIN "event" e ON e."instance" = $1 AND e."room" = r."room" AND e."order" = r."order"`
 
-const relationsText = `SELECT ${columnList(tables.relation, 'l')} FROM unnest($2::bigint[], $3::text[]) AS r("room", "parent")
-  JOIN "relation" l ON l."instance" = $1 AND l."room" = r."room" AND l."parent" = r."parent" AND l."relType" = ANY($4::text[])`
+const byIdText = `SELECT ${columns} FROM unnest($3::text[]) AS r("eventId")
+  JOIN "event" e ON e."instance" = $1 AND e."room" = $2 AND e."eventId" = r."eventId"`
+
+const relationsText = `SELECT ${relatedColumns} FROM (SELECT $5::bigint AS "user", * FROM unnest($2::bigint[], $3::text[]) AS p("room", "parent")) r
+  JOIN "relation" l ON l."instance" = $1 AND l."room" = r."room" AND l."parent" = r."parent" AND l."relType" = ANY($4::text[]) AND l."order" <= $6
+  ${relatedGroups}`
 
 const members = columnList(tables.membership, 'm')
 const memberText = `SELECT ${members} FROM unnest($2::bigint[], $3::bigint[]) AS r("room", "user")
@@ -38,15 +42,19 @@ export function postgresStorage(read: Read, queries: Queries, instance: number):
       const parameters = [instance, numbers(places.map(({ room }) => room)), numbers(places.map(({ order }) => order))]
       return (await read({ sql: atText, parameters })) as Rows['event'][]
     },
-    async relationsTo(parents, relTypes) {
+    async eventsById(room, eventIds) {
+      if (eventIds.length === 0) return []
+      return (await read({ sql: byIdText, parameters: [instance, room, arrayText('text', eventIds)] })) as Rows['event'][]
+    },
+    async relationsTo(parents, relTypes, { user = 0, upTo = Number.MAX_SAFE_INTEGER } = {}) {
       if (parents.size === 0) return []
       const places = [...parents].flatMap(([room, eventIds]) => eventIds.map((eventId) => ({ room, eventId })))
       const eventIds = arrayText(
         'text',
         places.map(({ eventId }) => eventId),
       )
-      const parameters = [instance, numbers(places.map(({ room }) => room)), eventIds, arrayText('text', relTypes)]
-      return (await read({ sql: relationsText, parameters })) as Rows['relation'][]
+      const parameters = [instance, numbers(places.map(({ room }) => room)), eventIds, arrayText('text', relTypes), user, upTo]
+      return (await read({ sql: relationsText, parameters })) as Related[]
     },
     async membersAt(places) {
       if (places.length === 0) return []

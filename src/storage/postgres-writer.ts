@@ -17,16 +17,39 @@ const ceilingText = `UPDATE "ownership" o SET "ceiling" = c."ceiling" FROM unnes
   WHERE o."instance" = c."instance"`
 const renewText = `UPDATE "ownership" o SET "leaseUntil" = ${nowMs} + $4 FROM ${claimed} WHERE ${sameClaim} RETURNING o."instance"`
 
+/** Held in common by the connections of one owner; who gets it alone knows that the owner has none. */
+const ownerLock = 'hashtextextended($1, 0)'
+
+/** An owner without a connection for so long is dead; one that only lost it has a new one by then. */
+const mostGoneMs = 3_000
+
+export interface PostgresWriterOptions {
+  readonly url: string
+  /** the name under which this process takes instances */
+  readonly owner: string
+  /** of a transaction, or of anything else that is asked of the database */
+  readonly timeoutMs: number
+  readonly leaseMs: number
+  /** The connection is gone, and with it the certainty about everything queued. */
+  onLost(error: Error): void
+}
+
 export class PostgresWriter {
   private readonly url: string
+  private readonly owner: string
+  private readonly timeoutMs: number
   private readonly leaseMs: number
   private readonly onLost: (error: Error) => void
   private connection: { client: pg.Client; prepared: Set<string> } | null = null
   private turn: Promise<unknown> = Promise.resolve()
   private closed = false
+  /** other owners without a connection, and since when, ms */
+  private readonly gone = new Map<string, number>()
 
-  constructor(url: string, leaseMs: number, onLost: (error: Error) => void) {
+  constructor({ url, owner, timeoutMs, leaseMs, onLost }: PostgresWriterOptions) {
     this.url = url
+    this.owner = owner
+    this.timeoutMs = timeoutMs
     this.leaseMs = leaseMs
     this.onLost = onLost
   }
@@ -50,16 +73,19 @@ export class PostgresWriter {
         throwFirst(answers, batch.claims.length > 0)
         for (const { name } of statements) prepared.add(name)
       } catch (error) {
-        throw isOutage(error) && !(error instanceof CommitError) ? new CommitError('unknown', error as Error) : error
+        if (!isOutage(error) || error instanceof CommitError) throw error
+        // Silence or a broken wire: the next piece of work shall not try the same connection.
+        if (!(error instanceof pg.DatabaseError)) this.abandon(error as Error)
+        throw new CommitError('unknown', error as Error)
       }
     })
   }
 
-  take(instance: number, owner: string): Promise<Taken> {
+  take(instance: number): Promise<Taken> {
     return this.inTurn(async () => {
       try {
         const { client } = await this.connect()
-        return await this.takeRow(client, instance, owner)
+        return await this.takeRow(client, instance)
       } catch (error) {
         throw isOutage(error) && (error as Error).name !== 'MatrixError' ? unavailable('the database cannot be reached') : error
       }
@@ -96,7 +122,8 @@ export class PostgresWriter {
     await this.connection?.client.end()
   }
 
-  private async takeRow(client: pg.Client, instance: number, owner: string): Promise<Taken> {
+  private async takeRow(client: pg.Client, instance: number): Promise<Taken> {
+    const { owner } = this
     await client.query('BEGIN')
     try {
       // Somebody who holds the row is committing; if that takes long, the instance is in use.
@@ -111,7 +138,8 @@ export class PostgresWriter {
       )
       const found = rows[0]
       if (!found) throw unavailable('the instance is being removed')
-      if (found.owner !== '' && found.owner !== owner && found.alive) throw unavailable('another process has this instance', this.leaseMs)
+      if (found.owner !== '' && found.owner !== owner && found.alive && !(await this.isDead(client, found.owner)))
+        throw unavailable('another process has this instance', this.leaseMs)
       const epoch = found.epoch + 1
       await client.query(
         `UPDATE "ownership" SET "owner" = $2, "epoch" = $3, "leaseUntil" = ${nowMs} + $4, "clean" = 0 WHERE "instance" = $1`,
@@ -126,6 +154,20 @@ export class PostgresWriter {
     }
   }
 
+  /**
+   * Whether the lease of another owner need not be waited for. Were it alive after all, behind a connection that only the server took for
+   * dead, it could write nothing more: each of its batches asks for its own epoch.
+   */
+  private async isDead(client: pg.Client, owner: string): Promise<boolean> {
+    const { rows } = await client.query<{ free: boolean }>(`SELECT pg_try_advisory_xact_lock(${ownerLock}) AS free`, [owner])
+    const now = performance.now()
+    const since = this.gone.get(owner)
+    if (!rows[0]?.free) this.gone.delete(owner)
+    else if (since === undefined) this.gone.set(owner, now)
+    else return now - since >= Math.min(mostGoneMs, this.leaseMs / 10)
+    return false
+  }
+
   /** One piece of work at a time: a transaction must not find another one's statements among its own. */
   private inTurn<T>(work: () => Promise<T>): Promise<T> {
     const result = this.turn.then(work)
@@ -133,20 +175,31 @@ export class PostgresWriter {
     return result
   }
 
+  private abandon(error: Error): void {
+    const { connection } = this
+    if (!connection) return
+    this.connection = null
+    connection.client.end().catch(() => undefined)
+    if (!this.closed) this.onLost(error)
+  }
+
   private async connect(): Promise<{ client: pg.Client; prepared: Set<string> }> {
     if (this.connection) return this.connection
     if (this.closed) throw unavailable('the shard is closed')
-    const client = new pg.Client(writingConfig(this.url, this.leaseMs))
+    const client = new pg.Client(writingConfig(this.url, this.timeoutMs, this.leaseMs))
     const connection = { client, prepared: new Set<string>() }
     const lost = (error: Error) => {
-      if (this.connection !== connection) return
-      this.connection = null
-      client.end().catch(() => undefined)
-      if (!this.closed) this.onLost(error)
+      if (this.connection === connection) this.abandon(error)
     }
     client.on('error', lost)
     client.on('end', () => lost(new Error('the connection to the database ended')))
-    await client.connect()
+    try {
+      await client.connect()
+      await client.query(`SELECT pg_advisory_lock_shared(${ownerLock})`, [this.owner])
+    } catch (error) {
+      client.end().catch(() => undefined)
+      throw error
+    }
     this.connection = connection
     return connection
   }

@@ -5,21 +5,25 @@ import { unavailable } from '../errors.ts'
 import type { Engine, Taken } from './engine.ts'
 import type { Batch, Claim } from './fold.ts'
 import { migratePostgres } from './migrate.ts'
-import { dialectOf, isOutage, readingConfig } from './postgres-connection.ts'
+import { dialectOf, isOutage, lockingConfig, readingConfig } from './postgres-connection.ts'
 import { postgresStorage } from './postgres-reads.ts'
-import { PostgresWriter } from './postgres-writer.ts'
+import { PostgresWriter, type PostgresWriterOptions } from './postgres-writer.ts'
 import { type Dialect, Queries, type Query } from './query.ts'
 import type { Storage } from './storage.ts'
+import { tables } from './tables.ts'
 
-export interface PostgresOptions {
-  readonly url: string
-  readonly leaseMs: number
+export interface PostgresOptions extends PostgresWriterOptions {
   /** connections of the reading side */
   readonly readers: number
   readonly log: Logger
-  /** The writing connection is gone, and with it the certainty about everything queued. */
-  onLost(error: Error): void
 }
+
+/**
+ * After so many rows the planner's statistics are gathered, then after four times as many each time. Autovacuum comes once a minute; until
+ * then a table counts as tiny, and the first index that fits as good as the right one: a look-up by event id would read its whole room.
+ */
+const firstAnalysisRows = 500
+const analysisGrowth = 4
 
 /** Names given to prepared reads; the shapes come from code, so this is only a guard for the server's memory. */
 const mostStatements = 1_000
@@ -42,13 +46,20 @@ class PostgresEngine implements Engine {
   private readonly pool: pg.Pool
   private readonly writer: PostgresWriter
   private readonly names = new Map<string, string>()
+  private readonly locking: pg.ClientConfig
+  private readonly log: Logger
+  private rows = 0
+  private analyzeAt = firstAnalysisRows
 
-  constructor({ url, leaseMs, readers, log, onLost }: PostgresOptions, dialect: Dialect) {
+  constructor(options: PostgresOptions, dialect: Dialect) {
+    const { url, timeoutMs, readers, log } = options
+    this.locking = lockingConfig(url, timeoutMs)
+    this.log = log
     this.queries = new Queries(dialect)
-    this.pool = new pg.Pool({ ...readingConfig(url), max: readers, idleTimeoutMillis: 0 })
+    this.pool = new pg.Pool({ ...readingConfig(url, timeoutMs), max: readers, idleTimeoutMillis: 0 })
     // A connection that breaks while nobody uses it is replaced by the pool.
     this.pool.on('error', (error) => log.warn({ err: error }, 'an idle reading connection was lost'))
-    this.writer = new PostgresWriter(url, leaseMs, onLost)
+    this.writer = new PostgresWriter(options)
   }
 
   async read({ sql, parameters }: Query): Promise<unknown[]> {
@@ -61,7 +72,8 @@ class PostgresEngine implements Engine {
       const { rows } = await this.pool.query({ ...(name !== undefined && { name }), text: sql, values: parameters as unknown[] })
       return rows
     } catch (error) {
-      throw isOutage(error) && !(error instanceof RangeError) ? unavailable('the database cannot be reached') : error
+      if (error instanceof RangeError) throw error
+      return unreachable(error)
     }
   }
 
@@ -69,12 +81,32 @@ class PostgresEngine implements Engine {
     return postgresStorage((query) => this.read(query), this.queries, instance)
   }
 
-  commit(batch: Batch): Promise<void> {
-    return this.writer.commit(batch)
+  async commit(batch: Batch): Promise<void> {
+    await this.writer.commit(batch)
+    this.rows += batch.rows
+    if (this.rows < this.analyzeAt) return
+    this.analyzeAt = this.rows * analysisGrowth
+    this.analyze().catch((error: unknown) => this.log.warn({ err: error }, 'statistics were not gathered'))
   }
 
-  take(instance: number, owner: string): Promise<Taken> {
-    return this.writer.take(instance, owner)
+  private async analyze(): Promise<void> {
+    const client = new pg.Client(this.locking)
+    client.on('error', () => undefined)
+    try {
+      await client.connect()
+      await client.query(
+        `ANALYZE ${Object.values(tables)
+          .map(({ name }) => `"${name}"`)
+          .join()}`,
+      )
+    } finally {
+      client.end().catch(() => undefined)
+    }
+  }
+
+  /** As the owner that its connections name. */
+  take(instance: number): Promise<Taken> {
+    return this.writer.take(instance)
   }
 
   release(claim: Claim): Promise<void> {
@@ -85,6 +117,19 @@ class PostgresEngine implements Engine {
     return this.writer.renew(claims)
   }
 
+  /** The lock ends with the connection, which is this call's own. */
+  async exclusively<T>(name: string, run: () => Promise<T>): Promise<T> {
+    const client = new pg.Client(this.locking)
+    client.on('error', () => undefined)
+    try {
+      await client.connect().catch(unreachable)
+      await client.query('SELECT pg_advisory_lock(hashtextextended($1, 0))', [name]).catch(unreachable)
+      return await run()
+    } finally {
+      client.end().catch(() => undefined)
+    }
+  }
+
   /** Autovacuum makes the space reusable. */
   async reclaimSpace(): Promise<void> {}
 
@@ -92,4 +137,8 @@ class PostgresEngine implements Engine {
     await this.writer.close()
     await this.pool.end()
   }
+}
+
+function unreachable(error: unknown): never {
+  throw isOutage(error) ? unavailable('the database cannot be reached') : error
 }

@@ -49,11 +49,16 @@ export class Queries {
     return this.make('rows', table, instance, find)
   }
 
+  /** The same, of which only the primary keys are answered. */
+  keys(table: TableName, instance: number | null, find: AnyFind): Query | null {
+    return this.make('keys', table, instance, find)
+  }
+
   count(table: TableName, instance: number | null, find: AnyFind): Query | null {
     return this.make('count', table, instance, find)
   }
 
-  private make(kind: 'rows' | 'count', table: TableName, instance: number | null, find: AnyFind): Query | null {
+  private make(kind: Answered, table: TableName, instance: number | null, find: AnyFind): Query | null {
     const parameters: unknown[] = []
     const conditions: string[] = []
     if (instance !== null) parameters.push(instance)
@@ -122,7 +127,7 @@ export class Queries {
     return kinds.trimStart()
   }
 
-  private text(kind: 'rows' | 'count', table: TableName, own: boolean, conditions: readonly string[], find: AnyFind): string {
+  private text(kind: Answered, table: TableName, own: boolean, conditions: readonly string[], find: AnyFind): string {
     const described: Table = tables[table]
     const clauses: string[] = []
     if (own) clauses.push(`"${instanceColumn(table)}" = ?`)
@@ -131,8 +136,7 @@ export class Queries {
       if (own && column === instanceColumn(table)) throw new TypeError(`${table}.${column} is bound by the storage`)
       for (const operator of operators) clauses.push(this.clause(named(described, column), typeOf(described, column), operator))
     }
-    const selected = kind === 'count' ? 'count(*) AS "count"' : columnList(described)
-    let sql = `SELECT ${selected} FROM "${described.name}"`
+    let sql = `SELECT ${selectedBy(kind, described)} FROM "${described.name}"`
     if (clauses.length > 0) sql += ` WHERE ${clauses.join(' AND ')}`
     if (find.orderBy?.length) sql += ` ORDER BY ${find.orderBy.map((order) => this.order(described, order)).join(', ')}`
     if (find.limit !== undefined) sql += ' LIMIT ?'
@@ -171,6 +175,18 @@ export class Queries {
     return `${named(table, column)}${collate}${descending ? ' DESC' : ''}`
   }
 }
+
+type Answered = 'rows' | 'keys' | 'count'
+
+function selectedBy(kind: Answered, table: Table): string {
+  if (kind === 'count') return 'count(*) AS "count"'
+  return kind === 'rows' ? columnList(table) : table.key.map((column) => `"${column}"`).join(', ')
+}
+
+/** A thread is gone through in the database, however long it is, and comes out as one row. */
+export const relatedColumns = `l."room", l."parent", l."relType", max(l."order") AS "order", max(l."type") AS "type", max(l."sender") AS "sender",
+  count(*) AS "count", max(CASE WHEN l."sender" = r."user" THEN 1 ELSE 0 END) AS "participated"`
+export const relatedGroups = `GROUP BY l."room", l."parent", l."relType", CASE WHEN l."relType" = 'm.thread' THEN 0 ELSE l."order" END`
 
 /** The column that holds the instance's key; ownerId, mediaId and secret have it outside their own key. */
 export function instanceColumn(table: TableName): string {

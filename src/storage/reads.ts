@@ -1,10 +1,11 @@
 /** The reads of an instance that are the same SQL on both engines. */
+import type { KeyOf } from './change-set.ts'
 import type { Dialect, Queries, Query } from './query.ts'
-import type { Find, StateText, Storage, Where } from './storage.ts'
+import type { Find, StateText, Storage, Thread, Where } from './storage.ts'
 import type { Rows, TableName } from './tables.ts'
 
 export type Read = (query: Query) => Promise<unknown[]>
-export type SharedReads = Omit<Storage, 'lastEvents' | 'eventsAt' | 'relationsTo' | 'membersAt' | 'firstMembers'>
+export type SharedReads = Omit<Storage, 'lastEvents' | 'eventsAt' | 'eventsById' | 'relationsTo' | 'membersAt' | 'firstMembers'>
 
 export function sharedReads(read: Read, queries: Queries, instance: number): SharedReads {
   const texts = textsOf(queries.dialect)
@@ -18,6 +19,10 @@ export function sharedReads(read: Read, queries: Queries, instance: number): Sha
       const query = queries.rows(table, instance, { where: by, limit: 1 })
       const rows = query ? await read(query) : []
       return (rows[0] as Rows[T] | undefined) ?? null
+    },
+    async keys<T extends TableName>(table: T, find: Find<T>): Promise<KeyOf<T>[]> {
+      const query = queries.keys(table, instance, find)
+      return query ? ((await read(query)) as KeyOf<T>[]) : []
     },
     async count<T extends TableName>(table: T, where: Where<T>): Promise<number> {
       const query = queries.count(table, instance, { where })
@@ -46,11 +51,24 @@ export function sharedReads(read: Read, queries: Queries, instance: number): Sha
       const rows = await read({ sql: texts.appserviceCounts, parameters: [instance, room] })
       return new Map((rows as { appservice: number; members: number }[]).map(({ appservice, members }) => [appservice, members]))
     },
-    async unreadCounts(user, rooms) {
+    async descendants(room, parent, { steps, from, to, newestFirst, limit, relType = null, type = null }) {
+      const only = { ...(relType !== null && { relType }), ...(type !== null && { type }) }
+      if (steps === 1) {
+        const where = { room, parent, order: { gte: from, lte: to }, ...only }
+        return (await this.keys('relation', { where, orderBy: [newestFirst ? '-order' : 'order'], limit })).map(({ order }) => order)
+      }
+      const sql = texts.descendants(relType !== null, type !== null, newestFirst)
+      const rows = await read({ sql, parameters: [instance, room, parent, steps, from, to, ...Object.values(only), limit] })
+      return (rows as { order: number }[]).map(({ order }) => order)
+    },
+    async threads(room, { user, upTo, before, limit }) {
+      return (await read({ sql: texts.threads, parameters: [user, instance, room, upTo, before, limit] })) as Thread[]
+    },
+    async unreadCounts(user, rooms, upTo = Number.MAX_SAFE_INTEGER) {
       if (rooms?.length === 0) return []
       const query = rooms
-        ? { sql: texts.unreadCountsOf, parameters: [instance, user, list(rooms)] }
-        : { sql: texts.unreadCounts, parameters: [instance, user] }
+        ? { sql: texts.unreadCountsOf, parameters: [instance, user, upTo, list(rooms)] }
+        : { sql: texts.unreadCounts, parameters: [instance, user, upTo] }
       return (await read(query)) as { room: number; thread: string; notify: number; highlight: number }[]
     },
     async roomsByActivity(user, { before, limit }) {
@@ -62,6 +80,8 @@ export function sharedReads(read: Read, queries: Queries, instance: number): Sha
 
 interface Texts {
   currentState(byType: boolean, after: boolean): string
+  descendants(byRelType: boolean, byType: boolean, newestFirst: boolean): string
+  readonly threads: string
   readonly memberCounts: string
   readonly appserviceCounts: string
   readonly unreadCounts: string
@@ -87,7 +107,7 @@ function makeTexts(dialect: Dialect): Texts {
   const unread = (rooms: string) =>
     finish(
       `WITH "unread" AS (SELECT "room", "thread", count(*) AS "notify", sum("highlight") AS "highlight" FROM "notification"
-        WHERE "instance" = ? AND "user" = ?${rooms} GROUP BY "room", "thread") SELECT * FROM "unread"`,
+        WHERE "instance" = ? AND "user" = ? AND "order" <= ?${rooms} GROUP BY "room", "thread") SELECT * FROM "unread"`,
     )
   const states = new Map<string, string>()
   return {
@@ -105,6 +125,24 @@ function makeTexts(dialect: Dialect): Texts {
       }
       return sql
     },
+    // Steps go by what an event relates to; asked for are only some of the events met on the way.
+    descendants: (byRelType, byType, newestFirst) =>
+      finish(
+        `WITH RECURSIVE "met" AS (
+          SELECT l."instance", l."room", l."order", l."relType", l."type", 1 AS "step" FROM "relation" l
+            WHERE l."instance" = ? AND l."room" = ? AND l."parent" = ?
+          UNION ALL SELECT l."instance", l."room", l."order", l."relType", l."type", m."step" + 1
+            FROM "met" m CROSS JOIN "event" e CROSS JOIN "relation" l WHERE m."step" < ?
+            AND e."instance" = m."instance" AND e."room" = m."room" AND e."order" = m."order"
+            AND l."instance" = e."instance" AND l."room" = e."room" AND l."parent" = e."eventId")
+        SELECT DISTINCT "order" FROM "met" WHERE "order" >= ? AND "order" <= ?${byRelType ? ' AND "relType" = ?' : ''}${byType ? ' AND "type" = ?' : ''}
+          ORDER BY "order"${newestFirst ? ' DESC' : ''} LIMIT ?`,
+      ),
+    threads: finish(
+      `WITH "thread" AS (SELECT "parent", max("order") AS "latest", max(CASE WHEN "sender" = ? THEN 1 ELSE 0 END) AS "participated"
+          FROM "relation" WHERE "instance" = ? AND "room" = ? AND "relType" = 'm.thread' AND "order" <= ? GROUP BY "parent")
+        SELECT "parent", "latest", "participated" FROM "thread" WHERE "latest" <= ? ORDER BY "latest" DESC LIMIT ?`,
+    ),
     memberCounts: finish(
       `SELECT "room", "membership", count(*) AS "members" FROM "membership" WHERE "instance" = ? AND ${among('"room"')} GROUP BY "room", "membership"`,
     ),

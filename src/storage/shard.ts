@@ -24,6 +24,8 @@ export interface ShardOptions {
   readonly autoCheckpoint?: boolean
   /** SQLite: how long to wait for another process to let go of the file */
   readonly lockWaitMs?: number
+  /** PostgreSQL: how long a transaction, or anything else that is asked of it, may take */
+  readonly timeoutMs?: number
   /** PostgreSQL: for how long an instance stays ours after a sign of life; renewed three times in that time */
   readonly leaseMs?: number
   /** PostgreSQL: connections of the reading side */
@@ -39,7 +41,15 @@ export async function openShard(options: ShardOptions): Promise<Shard> {
     const leaseMs = options.leaseMs ?? 30_000
     // The shard does not exist yet while its engine is being opened, so what the engine has to say goes through this.
     let lost: (error: Error) => void = () => undefined
-    const engine = await openPostgres({ url, leaseMs, readers: options.readers ?? 4, log: ports.log, onLost: (error) => lost(error) })
+    const engine = await openPostgres({
+      url,
+      owner,
+      timeoutMs: options.timeoutMs ?? 15_000,
+      leaseMs,
+      readers: options.readers ?? 4,
+      log: ports.log,
+      onLost: (error) => lost(error),
+    })
     const shard = new OpenShard(options, engine, owner, null)
     lost = (error) => shard.loseAll(error)
     shard.renewEvery(leaseMs / 3)
@@ -121,6 +131,10 @@ class OpenShard implements Shard {
 
   register(change: ChangeSet): Promise<void> {
     return this.writer.register(change)
+  }
+
+  exclusively<T>(name: string, run: () => Promise<T>): Promise<T> {
+    return this.database.exclusively(name, run)
   }
 
   reclaimSpace(): Promise<void> {

@@ -1,21 +1,28 @@
 /** The reads that SQLite does best row by row with a prepared statement, giving the event loop a turn between slices. */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { columnList, type Queries } from './query.ts'
+import { columnList, type Queries, relatedColumns, relatedGroups } from './query.ts'
 import { sharedReads } from './reads.ts'
 import type { SqliteReader } from './sqlite-reader.ts'
-import type { Storage } from './storage.ts'
+import type { Related, Storage } from './storage.ts'
 import { type Rows, tables } from './tables.ts'
 
 /** How long a read may keep the event loop in one piece. */
 const sliceMs = 5
 
+/** Looked up together, in about as long. */
+const idsAtOnce = 1_000
+
 const columns = columnList(tables.event)
 const lastText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" > ? AND "order" <= ? ORDER BY "order" DESC LIMIT ?`
 const atText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" = ?`
 
+// The list leads: asked for `IN` it, SQLite would go through the whole room.
+const byIdText = `SELECT ${columnList(tables.event, 'e')} FROM json_each(?) i CROSS JOIN "event" e
+  WHERE e."instance" = ? AND e."room" = ? AND e."eventId" = i."value"`
+
 // Room by room: a list of rooms and one of parents would be tried in every combination.
-const relationsText = `SELECT ${columnList(tables.relation)} FROM "relation" WHERE "instance" = ? AND "room" = ?
-  AND "parent" IN (SELECT "value" FROM json_each(?)) AND "relType" IN (SELECT "value" FROM json_each(?))`
+const relationsText = `SELECT ${relatedColumns} FROM (SELECT ? AS "user") r CROSS JOIN "relation" l WHERE l."instance" = ? AND l."room" = ?
+  AND l."parent" IN (SELECT "value" FROM json_each(?)) AND l."relType" IN (SELECT "value" FROM json_each(?)) AND l."order" <= ? ${relatedGroups}`
 
 const members = columnList(tables.membership)
 const memberText = `SELECT ${members} FROM "membership" WHERE "instance" = ? AND "room" = ? AND "user" = ?`
@@ -41,12 +48,21 @@ export function sqliteStorage(reader: SqliteReader, queries: Queries, instance: 
       })
       return events
     },
-    async relationsTo(parents, relTypes) {
-      const found: Rows['relation'][] = []
+    async eventsById(room, eventIds) {
+      const events: Rows['event'][] = []
+      for (let i = 0; i < eventIds.length; i += idsAtOnce) {
+        if (i > 0) await nextTurn()
+        const ids = JSON.stringify(eventIds.slice(i, i + idsAtOnce))
+        for (const row of reader.statement(byIdText).all(ids, instance, room)) events.push(row as Rows['event'])
+      }
+      return events
+    },
+    async relationsTo(parents, relTypes, { user = 0, upTo = Number.MAX_SAFE_INTEGER } = {}) {
+      const found: Related[] = []
       const types = JSON.stringify(relTypes)
       await inSlices([...parents], ([room, eventIds]) => {
-        const rows = reader.statement(relationsText).all(instance, room, JSON.stringify(eventIds), types)
-        for (const row of rows) found.push(row as Rows['relation'])
+        const rows = reader.statement(relationsText).all(user, instance, room, JSON.stringify(eventIds), types, upTo)
+        for (const row of rows) found.push(row as Related)
       })
       return found
     },

@@ -88,6 +88,11 @@ export class SqliteEngine implements Engine {
     return []
   }
 
+  /** The whole file belongs to one process. */
+  exclusively<T>(_name: string, run: () => Promise<T>): Promise<T> {
+    return run()
+  }
+
   async reclaimSpace(): Promise<void> {
     let free = Number.POSITIVE_INFINITY
     for (;;) {

@@ -2,7 +2,7 @@
  * The only door to a database. A shard is one database (SQLite file or PostgreSQL) with one writer and one reading side;
  * domains hold the `Storage` of their instance, which cannot name another instance's rows: the key is bound here.
  */
-import type { ChangeSet } from './change-set.ts'
+import type { ChangeSet, KeyOf } from './change-set.ts'
 import type { Rows, TableName } from './tables.ts'
 
 export type Value = string | number | null
@@ -32,9 +32,36 @@ export interface StateText {
   readonly json: string
 }
 
+/** A relation; or of `count` events in a thread the `order` of the newest, and whether the `user` who asks sent one of them (1 or 0). */
+export interface Related extends Pick<Rows['relation'], 'room' | 'parent' | 'order' | 'relType' | 'type' | 'sender'> {
+  readonly count: number
+  readonly participated: number
+}
+
+export interface Descendants {
+  readonly steps: number
+  readonly from: number
+  readonly to: number
+  readonly newestFirst: boolean
+  readonly limit: number
+  readonly relType?: string | null | undefined
+  readonly type?: string | null | undefined
+}
+
+export interface Thread {
+  /** event id of its root */
+  readonly parent: string
+  /** order of its newest reply */
+  readonly latest: number
+  /** 1 when the `user` who asks sent a reply */
+  readonly participated: number
+}
+
 /** Reads of one instance. A row written by a queued, uncommitted change set is not seen. */
 export interface Storage {
   find<T extends TableName>(table: T, find: Find<T>): Promise<Rows[T][]>
+  /** The same, of which only the primary keys are read: all that a removal needs, however large the rows are. */
+  keys<T extends TableName>(table: T, find: Find<T>): Promise<KeyOf<T>[]>
   /** The row with this primary key or unique index, or null. `by` names every column of it but `instance`. */
   first<T extends TableName>(table: T, by: Where<T>): Promise<Rows[T] | null>
   count<T extends TableName>(table: T, where: Where<T>): Promise<number>
@@ -42,8 +69,21 @@ export interface Storage {
   lastEvents(rooms: readonly number[], range: { after: number | null; until: number; limit: number }): Promise<Map<number, Rows['event'][]>>
   /** Events by place, in no order; missing ones are left out. */
   eventsAt(places: readonly { room: number; order: number }[]): Promise<Rows['event'][]>
-  /** What relates to events, given as room → event ids, in one of these ways; in no order. */
-  relationsTo(parents: ReadonlyMap<number, readonly string[]>, relTypes: readonly string[]): Promise<Rows['relation'][]>
+  /** Events of a room by their ids, in no order; missing ones are left out. */
+  eventsById(room: number, eventIds: readonly string[]): Promise<Rows['event'][]>
+  /** What relates to events, given as room → event ids, in one of these ways, no newer than `upTo`; in no order. A thread is one row. */
+  relationsTo(
+    parents: ReadonlyMap<number, readonly string[]>,
+    relTypes: readonly string[],
+    options?: { readonly user?: number; readonly upTo?: number },
+  ): Promise<Related[]>
+  /**
+   * The orders of what relates to an event, or to what relates to it, in at most so many steps, between two orders (both included).
+   * `relType` and `type`: only these.
+   */
+  descendants(room: number, eventId: string, options: Descendants): Promise<number[]>
+  /** Threads of a room, the one with the newest reply first: with a newest reply no newer than `before`, as of `upTo`. */
+  threads(room: number, options: { user: number; upTo: number; before: number; limit: number }): Promise<Thread[]>
   /** Memberships by room and user, in no order; missing ones are left out. */
   membersAt(places: readonly { room: number; user: number }[]): Promise<Rows['membership'][]>
   /** For each room the first `limit` members with one of these memberships, by the order of their m.room.member. */
@@ -54,8 +94,12 @@ export interface Storage {
   memberCounts(rooms: readonly number[]): Promise<Map<number, Record<string, number>>>
   /** For each appservice key how many joined or invited members of the room are its users. */
   appserviceCounts(room: number): Promise<Map<number, number>>
-  /** Unread notifications of a user: per room and thread. */
-  unreadCounts(user: number, rooms?: readonly number[]): Promise<{ room: number; thread: string; notify: number; highlight: number }[]>
+  /** Unread notifications of a user, of events no newer than `upTo`: per room and thread. */
+  unreadCounts(
+    user: number,
+    rooms?: readonly number[],
+    upTo?: number,
+  ): Promise<{ room: number; thread: string; notify: number; highlight: number }[]>
   /** Joined rooms of a user with the order of each room's newest event, newest first. */
   roomsByActivity(user: number, options: { before?: number; limit: number }): Promise<{ room: number; order: number }[]>
 }
@@ -91,6 +135,8 @@ export interface Shard {
   onInstanceLost: (instance: number, why: 'failed' | 'lost', error: Error) => void
   /** Creating an instance's row and owner lookup happens before it is open: a batch outside any instance's queue. */
   register(change: ChangeSet): Promise<void>
+  /** Runs while no other process on this database runs anything under the same name; 503 when it does not come to its turn. */
+  exclusively<T>(name: string, run: () => Promise<T>): Promise<T>
   /** Gives freed pages back to the file, a step at a time; nothing to do on PostgreSQL. */
   reclaimSpace(): Promise<void>
   stats(): { batches: number; changeSets: number; rows: number; queued: number; commitSeconds: number }

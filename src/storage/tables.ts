@@ -22,6 +22,8 @@ export interface AppserviceRow {
   cursor: number
   createdAt: number
   position: number
+  provisioningSecret: string | null
+  bridgeType: string | null
 }
 
 export interface InterestRow {
@@ -50,6 +52,20 @@ export interface BridgeStateRow {
   position: number
 }
 
+export interface BridgeReachRow {
+  instance: number
+  appservice: number
+  reachable: number
+  since: number
+  error: string | null
+  position: number
+}
+
+export interface LoginTokenRow {
+  instance: number
+  token: string
+}
+
 export interface CheckpointRow {
   instance: number
   eventId: string
@@ -70,6 +86,7 @@ export interface JobRow {
   total: number
   error: string | null
   createdAt: number
+  endedAt: number | null
   position: number
 }
 
@@ -83,6 +100,8 @@ export interface MediaRow {
   createdAt: number
   uploadedAt: number | null
   expiresAt: number | null
+  uniqueId: string | null
+  uploadHash: string | null
 }
 
 export interface InstanceRow {
@@ -219,6 +238,7 @@ export interface DepartureRow {
   room: number
   roomId: string
   position: number
+  ts: number | null
 }
 
 export interface UserRow {
@@ -286,11 +306,19 @@ export interface RegistrationTokenRow {
   expiresAt: number | null
 }
 
+export interface StaleProfileRow {
+  instance: number
+  user: number
+  position: number
+}
+
 export interface Rows {
   appservice: AppserviceRow
   interest: InterestRow
   frozen: FrozenRow
   bridgeState: BridgeStateRow
+  bridgeReach: BridgeReachRow
+  loginToken: LoginTokenRow
   checkpoint: CheckpointRow
   job: JobRow
   media: MediaRow
@@ -314,6 +342,7 @@ export interface Rows {
   filter: FilterRow
   transaction: TransactionRow
   registrationToken: RegistrationTokenRow
+  staleProfile: StaleProfileRow
 }
 
 export const tables = {
@@ -333,6 +362,8 @@ export const tables = {
       cursor: 'bigint',
       createdAt: 'bigint',
       position: 'bigint',
+      provisioningSecret: 'text',
+      bridgeType: 'text',
     },
     key: ['instance', 'key'],
     unique: [['instance', 'id']],
@@ -375,6 +406,28 @@ export const tables = {
     key: ['instance', 'appservice', 'remoteId'],
     unique: [],
   },
+  bridgeReach: {
+    name: 'bridge_reach',
+    columns: {
+      instance: 'int',
+      appservice: 'bigint',
+      reachable: 'int',
+      since: 'bigint',
+      error: 'text',
+      position: 'bigint',
+    },
+    key: ['instance', 'appservice'],
+    unique: [],
+  },
+  loginToken: {
+    name: 'login_token',
+    columns: {
+      instance: 'int',
+      token: 'text',
+    },
+    key: ['instance'],
+    unique: [],
+  },
   checkpoint: {
     name: 'checkpoint',
     columns: {
@@ -401,6 +454,7 @@ export const tables = {
       total: 'bigint',
       error: 'text',
       createdAt: 'bigint',
+      endedAt: 'bigint',
       position: 'bigint',
     },
     key: ['instance', 'key'],
@@ -418,6 +472,8 @@ export const tables = {
       createdAt: 'bigint',
       uploadedAt: 'bigint',
       expiresAt: 'bigint',
+      uniqueId: 'text',
+      uploadHash: 'text',
     },
     key: ['instance', 'mediaId'],
     unique: [],
@@ -610,6 +666,7 @@ export const tables = {
       room: 'bigint',
       roomId: 'text',
       position: 'bigint',
+      ts: 'bigint',
     },
     key: ['instance', 'user', 'room'],
     unique: [],
@@ -701,6 +758,16 @@ export const tables = {
       expiresAt: 'bigint',
     },
     key: ['instance', 'token'],
+    unique: [],
+  },
+  staleProfile: {
+    name: 'stale_profile',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      position: 'bigint',
+    },
+    key: ['instance', 'user'],
     unique: [],
   },
 } as const satisfies Record<keyof Rows, Table>

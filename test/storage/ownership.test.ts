@@ -4,6 +4,7 @@ import { existsSync, readFileSync } from 'node:fs'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { fileURLToPath } from 'node:url'
+import pg from 'pg'
 import { MatrixError } from '../../src/errors.ts'
 import { openShard } from '../../src/storage/shard.ts'
 import { sqlitePath } from '../../src/storage/sqlite-connection.ts'
@@ -60,7 +61,7 @@ const postgres = await startPostgres().catch((error: Error) => {
 })
 const skip = postgres instanceof Error ? postgres.message : false
 
-test('PostgreSQL: an instance of another living process is 503 until it is released or its lease ran out', {
+test('PostgreSQL: an instance of another living process is 503 until that process is gone', {
   skip,
   timeout: 30_000,
 }, async (t) => {
@@ -82,7 +83,62 @@ test('PostgreSQL: an instance of another living process is 503 until it is relea
     }
     await sleep(100)
   }
-  assert.fail('the lease of a dead process did not run out')
+  assert.fail('the instance of a dead process was not to be had')
+})
+
+test('PostgreSQL: a process that stands still loses its instance when its lease has run out', { skip, timeout: 30_000 }, async (t) => {
+  const here = await postgresPlace(t)
+  const other = await holder(here.url, 900)
+  t.after(() => kill(other))
+  const shard = await here.open({ leaseMs: 900 })
+  await assert.rejects(shard.open(1), is503)
+  other.kill('SIGSTOP')
+  for (;;) {
+    const opened = await shard.open(1).catch((error: unknown) => assert.ok(is503(error)))
+    if (opened) return assert.equal(opened.position, 100_000)
+    await sleep(100)
+  }
+})
+
+test('PostgreSQL: the instance of a process that was killed is taken over without waiting for its lease', {
+  skip,
+  timeout: 30_000,
+}, async (t) => {
+  const here = await postgresPlace(t)
+  const other = await holder(here.url, 600_000)
+  const shard = await here.open({ leaseMs: 600_000 })
+  await assert.rejects(shard.open(1), is503)
+  await kill(other)
+  for (;;) {
+    const opened = await shard.open(1).catch((error: unknown) => assert.ok(is503(error)))
+    if (opened) return assert.equal(opened.position, 100_000)
+    await sleep(100)
+  }
+})
+
+test('PostgreSQL: a process that lost its connection and made a new one keeps its instance', { skip, timeout: 30_000 }, async (t) => {
+  const here = await postgresPlace(t)
+  const shard = await here.open({ leaseMs: 3_000 })
+  const reopened = new Promise((resolve) => {
+    shard.onInstanceLost = (instance) => resolve(shard.open(instance))
+  })
+  await shard.open(1)
+  const other = await here.open({ leaseMs: 3_000 })
+  const client = new pg.Client({ connectionString: here.url })
+  await client.connect()
+  await client.query(
+    "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE locktype = 'advisory' AND database = (SELECT oid FROM pg_database WHERE datname = current_database())",
+  )
+  await client.end()
+  await assert.rejects(other.open(1), is503)
+  await reopened
+  // Longer than a dead one would be waited for.
+  await sleep(500)
+  for (let tries = 0; tries < 2; tries++) await assert.rejects(other.open(1), is503)
+  await shard.enqueue(
+    change(1, (c) => c.put('event', event(1, 1, 200_000)), 200_000),
+    nothing,
+  )
 })
 
 test('PostgreSQL: an instance that somebody else took is noticed by the next renewal', { skip, timeout: 30_000 }, async (t) => {

@@ -70,27 +70,34 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await storage.membersAt([]), [])
   })
 
-  test('relationsTo finds what relates to each event of each room, in the ways asked for', async (t) => {
+  test('relationsTo finds what relates to each event of each room, in the ways asked for; a thread is one row', async (t) => {
     const here = await place(t)
-    const relation = { type: 'm.room.message', sender: 1, key: null }
+    const relation = { type: 'm.room.message', key: null }
     const storage = await filled(here, (c, instance) => {
-      for (const [room, parent, order, relType] of [
-        [1, '$a', 5, 'm.replace'],
-        [1, '$a', 6, 'm.annotation'],
-        [1, '$b', 7, 'm.thread'],
-        [2, '$a', 8, 'm.replace'],
-        [2, '$c', 9, 'm.replace'],
+      for (const [room, parent, order, relType, sender] of [
+        [1, '$a', 5, 'm.replace', 1],
+        [1, '$a', 6, 'm.annotation', 1],
+        [1, '$b', 7, 'm.thread', 2],
+        [1, '$b', 10, 'm.thread', 3],
+        [1, '$b', 11, 'm.thread', 2],
+        [1, '$b', 12, 'm.reference', 2],
+        [2, '$a', 8, 'm.replace', 1],
+        [2, '$c', 9, 'm.replace', 1],
       ] as const) {
-        c.put('relation', { ...relation, instance, room, parent, order, relType })
+        c.put('relation', { ...relation, instance, room, parent, order, relType, sender })
       }
     })
     const parents = new Map([
       [1, ['$a', '$b']],
       [2, ['$c', '$none']],
     ])
-    const found = await storage.relationsTo(parents, ['m.replace', 'm.thread'])
-    assert.deepEqual(found.map(({ instance, order }) => `${instance} ${order}`).sort(), ['1 5', '1 7', '1 9'])
-    assert.deepEqual(await storage.relationsTo(new Map(), ['m.replace']), [])
+    const found = async (user: number, upTo: number) =>
+      (await storage.relationsTo(parents, ['m.replace', 'm.thread'], { user, upTo }))
+        .map((row) => [row.room, row.parent, row.relType, row.order, row.count, row.participated].join(' '))
+        .sort()
+    assert.deepEqual(await found(3, 12), ['1 $a m.replace 5 1 0', '1 $b m.thread 11 3 1', '2 $c m.replace 9 1 0'])
+    assert.deepEqual(await found(4, 7), ['1 $a m.replace 5 1 0', '1 $b m.thread 7 1 0'])
+    assert.deepEqual(await storage.relationsTo(new Map(), ['m.replace'], { user: 1, upTo: 12 }), [])
   })
 
   test('firstMembers goes by the order of the membership event', async (t) => {
@@ -193,11 +200,12 @@ await onBothEngines('reading', (place) => {
         c.put('notification', notification(instance, key, inRoom, order, thread, highlight))
       }
     })
-    const sorted = async (rooms?: number[]) =>
-      (await storage.unreadCounts(1, rooms)).map((one) => `${one.room} ${one.thread} ${one.notify} ${one.highlight}`).sort()
+    const sorted = async (rooms?: number[], upTo?: number) =>
+      (await storage.unreadCounts(1, rooms, upTo)).map((one) => `${one.room} ${one.thread} ${one.notify} ${one.highlight}`).sort()
     assert.deepEqual(await sorted(), ['1  2 1', '1 $t 1 0', '2  1 1'])
     assert.deepEqual(await sorted([2, 3]), ['2  1 1'])
     assert.deepEqual(await sorted([]), [])
+    assert.deepEqual(await sorted([1, 2], 2), ['1  2 1'], 'what is newer is left out')
   })
 
   test('roomsByActivity: joined rooms that still exist, newest first, in pages', async (t) => {
