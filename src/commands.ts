@@ -1,9 +1,9 @@
 /** Commands of the command line: each is a client of the running server's GraphQL. */
 import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { parseArgs } from 'node:util'
 import { parse as parseYaml } from 'yaml'
-import type { Config } from './config.ts'
+import { ask, type Surroundings } from './commands/ask.ts'
+import { showProgress } from './commands/progress.ts'
 
 export const usage = `hungryserv                       starts the server (see docs/configuration.md for its settings)
 
@@ -15,9 +15,10 @@ hungryserv bridge list
 hungryserv bridge register ID [--url URL | --websocket] [--file registration.yaml]
                                  registers a bridge and prints its registration YAML
 hungryserv bridge registration ID
-hungryserv bridge config TYPE [--id ID] [--url URL]
-                                 registers the bridge if need be and prints a complete bridgev2 config for it
-hungryserv bridge pause|resume|delete|rotate-tokens ID
+hungryserv bridge config TYPE [--id ID] [--http | --url URL] [--standard]
+                                 registers the bridge if need be and prints a complete bridgev2 config for it: with a
+                                 websocket, or pushed to over HTTP; --standard leaves out what only Hungryserv can do
+hungryserv bridge pause|resume|retry|delete|rotate-tokens ID
 
 hungryserv password USER [--instance NAME]
                                  gives a person a new password and prints it; the person's sessions end
@@ -28,18 +29,6 @@ hungryserv token create [TOKEN] [--uses N]
 Commands ask the server that runs on this data folder; HUNGRYSERV_URL and HUNGRYSERV_TOKEN name another one.
 `
 
-export interface Surroundings {
-  readonly config: Config
-  readonly environment: Readonly<Record<string, string | undefined>>
-  print(text: string): void
-  complain(text: string): void
-}
-
-/** Where a running server leaves its address and a token for the command line. */
-export function commandLineFile(config: Config): string {
-  return join(config.dataDir, 'command-line.json')
-}
-
 /** The exit code. */
 export async function runCommand(words: readonly string[], surroundings: Surroundings): Promise<number> {
   const options = {
@@ -48,6 +37,8 @@ export async function runCommand(words: readonly string[], surroundings: Surroun
     'bridge-domain': { type: 'string' },
     url: { type: 'string' },
     websocket: { type: 'boolean' },
+    http: { type: 'boolean' },
+    standard: { type: 'boolean' },
     file: { type: 'string' },
     id: { type: 'string' },
     uses: { type: 'string' },
@@ -63,7 +54,14 @@ export async function runCommand(words: readonly string[], surroundings: Surroun
       surroundings.complain(usage)
       return 2
     }
-    surroundings.print(await command({ ask: (query, variables) => ask(surroundings, query, variables), name, values }))
+    surroundings.print(
+      await command({
+        ask: (query, variables) => ask(surroundings, query, variables),
+        showProgress: (job) => showProgress(surroundings, job),
+        name,
+        values,
+      }),
+    )
     return 0
   } catch (error) {
     surroundings.complain(`${error instanceof Error ? error.message : error}\n`)
@@ -73,6 +71,8 @@ export async function runCommand(words: readonly string[], surroundings: Surroun
 
 interface Asked {
   ask(query: string, variables?: Record<string, unknown>): Promise<Record<string, unknown>>
+  /** Follows a job to its end. */
+  showProgress(job: string): Promise<void>
   readonly name: string | undefined
   readonly values: {
     readonly owner?: string
@@ -80,6 +80,8 @@ interface Asked {
     readonly 'bridge-domain'?: string
     readonly url?: string
     readonly websocket?: boolean
+    readonly http?: boolean
+    readonly standard?: boolean
     readonly file?: string
     readonly id?: string
     readonly uses?: string
@@ -136,15 +138,26 @@ const commands: Readonly<Record<string, (asked: Asked) => Promise<string>>> = {
     return bridge.registrationYaml
   },
   async 'bridge config'({ ask, name, values }) {
-    const query = 'mutation($type: String!, $id: String, $url: String) { configureBridge(type: $type, id: $id, url: $url) { configYaml } }'
-    const { configureBridge } = (await ask(query, { type: named(name), id: values.id ?? null, url: values.url ?? null })) as {
-      configureBridge: { configYaml: string }
+    const query =
+      'mutation($type: String!, $id: String, $url: String, $http: Boolean, $software: BridgeSoftware) { configureBridge(type: $type, id: $id, url: $url, http: $http) { configYaml(software: $software) } }'
+    const variables = {
+      type: named(name),
+      id: values.id ?? null,
+      url: values.url ?? null,
+      http: values.http ?? values.standard ?? null,
+      software: values.standard ? 'STANDARD' : null,
     }
+    const { configureBridge } = (await ask(query, variables)) as { configureBridge: { configYaml: string } }
     return configureBridge.configYaml
   },
   'bridge pause': ({ ask, name }) => done(ask('mutation($id: String!) { pauseBridge(id: $id) { id } }', { id: named(name) })),
   'bridge resume': ({ ask, name }) => done(ask('mutation($id: String!) { resumeBridge(id: $id) { id } }', { id: named(name) })),
-  'bridge delete': ({ ask, name }) => done(ask('mutation($id: String!) { deleteBridge(id: $id) }', { id: named(name) })),
+  'bridge retry': ({ ask, name }) => done(ask('mutation($id: String!) { retryBridge(id: $id) { id } }', { id: named(name) })),
+  async 'bridge delete'({ ask, showProgress, name }) {
+    const query = 'mutation($id: String!) { deleteBridge(id: $id) { id } }'
+    const { deleteBridge } = (await ask(query, { id: named(name) })) as { deleteBridge: { id: string } }
+    return done(showProgress(deleteBridge.id))
+  },
   async 'bridge rotate-tokens'({ ask, name }) {
     const query = 'mutation($id: String!) { rotateBridgeTokens(id: $id) { registrationYaml } }'
     const { rotateBridgeTokens } = (await ask(query, { id: named(name) })) as { rotateBridgeTokens: { registrationYaml: string } }
@@ -172,33 +185,4 @@ function named(name: string | undefined): string {
 async function done(answer: Promise<unknown>): Promise<string> {
   await answer
   return 'done\n'
-}
-
-/** Errors: the server's own words, or that none runs. */
-async function ask(
-  { config, environment }: Surroundings,
-  query: string,
-  variables: Record<string, unknown> = {},
-): Promise<Record<string, unknown>> {
-  const { url, token } = findServer(config, environment)
-  const response = await fetch(`${url}/graphql`, {
-    method: 'POST',
-    headers: { authorization: `Bearer ${token}`, 'content-type': 'application/json' },
-    body: JSON.stringify({ query, variables }),
-  }).catch((error: unknown) => {
-    throw new Error(`No Hungryserv answers at ${url}: start it with "npm start" first (${error instanceof Error ? error.message : error})`)
-  })
-  const { data, errors } = (await response.json()) as { data?: Record<string, unknown>; errors?: { message: string }[] }
-  if (errors?.length) throw new Error(errors.map((error) => error.message).join('\n'))
-  return data ?? {}
-}
-
-function findServer(config: Config, environment: Surroundings['environment']): { url: string; token: string } {
-  const { HUNGRYSERV_URL: url, HUNGRYSERV_TOKEN: token } = environment
-  if (url && token) return { url, token }
-  try {
-    return JSON.parse(readFileSync(commandLineFile(config), 'utf8')) as { url: string; token: string }
-  } catch {
-    throw new Error(`No Hungryserv has run on ${config.dataDir} yet: start it with "npm start" first`)
-  }
 }

@@ -16,6 +16,7 @@ else
     environment: process.env,
     print: (text) => process.stdout.write(text),
     complain: (text) => process.stderr.write(text),
+    overwrite: process.stderr.isTTY ? (text) => process.stderr.write(text) : undefined,
   })
 
 async function start(): Promise<void> {

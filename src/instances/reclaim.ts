@@ -1,12 +1,10 @@
 /** Space of deleted instances, given back in slices so that others do not wait. Goes on where it was after a restart. */
 import type { Config } from '../config.ts'
+import { sliceOfRows } from '../jobs/jobs.ts'
 import { removeAllMedia } from '../media/blobs.ts'
-import { ChangeSet, type KeyOf } from '../storage/change-set.ts'
+import { ChangeSet } from '../storage/change-set.ts'
 import type { Shard } from '../storage/storage.ts'
 import { type InstanceRow, type TableName, tables } from '../storage/tables.ts'
-
-/** Rows removed by one change set. */
-const sliceOfRows = 500
 
 /** Registers of the shard; the instance's own row stays so that its key is never used again. */
 const kept: readonly TableName[] = ['instance', 'ownership', 'ownerId']
@@ -18,10 +16,10 @@ export async function reclaimInstance(shard: Shard, row: InstanceRow, config: Co
     if (kept.includes(table)) continue
     for (;;) {
       if (signal.aborted) return
-      const rows = await storage.find(table, { where: {}, limit: sliceOfRows })
+      const rows = await storage.keys(table, { where: {}, limit: sliceOfRows })
       if (rows.length === 0) break
       const change = new ChangeSet(row.key)
-      for (const each of rows) change.remove(table, each as unknown as KeyOf<typeof table>)
+      for (const each of rows) change.remove(table, each)
       await shard.register(change)
     }
   }
