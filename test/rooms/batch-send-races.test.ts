@@ -1,0 +1,115 @@
+// Batches that meet: decided in turn, whatever each had read before.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import type { MatrixError } from '../../src/errors.ts'
+import { type BatchSend, batchSend } from '../../src/rooms/batch-send.ts'
+import { redact } from '../../src/rooms/redact.ts'
+import { sendMessage } from '../../src/rooms/send.ts'
+import { onBothEngines } from '../storage/engines.ts'
+import { read } from './reading.ts'
+import { openRig, type Rig } from './rig.ts'
+
+const ghost = '@_ghost_1:beeper.local'
+const events = (name: string, from: number, to: number) =>
+  Array.from({ length: to - from }, (_, i) => ({
+    type: 'm.room.message',
+    sender: ghost,
+    ts: 1_600_000_000_000 + i,
+    eventId: `$${name}${from + i}`,
+    content: { body: `${name}${from + i}` },
+  }))
+
+async function portal(rig: Rig) {
+  const { bot, ghost: as } = await rig.bridge()
+  const owner = await rig.person('owner')
+  const roomId = await rig.room(bot, { initialMembers: [owner.userId, ghost] })
+  const send = (more: Omit<BatchSend, 'roomId'>) => batchSend(rig.instance, bot, { roomId, ...more })
+  const ids = async () => {
+    const answer = await read(rig.instance, owner, roomId, { limit: 1_000 })
+    return answer.chunk.filter((event) => event.state_key === undefined).map((event) => event.event_id)
+  }
+  return { bot, ghost: as('1'), owner, roomId, send, ids }
+}
+
+await onBothEngines('batches that meet', (place) => {
+  test('of overlapping batches one is taken whole, the others are refused whole', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, ids } = await portal(rig)
+    for (let round = 0; round < 10; round++) {
+      const name = `r${round}-`
+      const outcomes = await Promise.allSettled(
+        [0, 5, 10].map((start) => send({ events: events(name, start, start + 20), forward: round % 2 === 0 })),
+      )
+      const taken = outcomes.filter(({ status }) => status === 'fulfilled')
+      assert.equal(taken.length, 1)
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected') assert.equal((outcome.reason as MatrixError).errcode, 'M_INVALID_PARAM')
+      }
+      assert.equal((await ids()).filter((id) => id.startsWith(`$${name}`)).length, 20)
+    }
+  })
+
+  test('the same batch sent at once is there once, for all who sent it', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, ids } = await portal(rig)
+    const same = events('same', 0, 450)
+    const answers = await Promise.all([1, 2, 3, 4].map(() => send({ events: same })))
+    for (const { eventIds } of answers) assert.equal(eventIds.length, 450)
+    assert.deepEqual(await ids(), same.map(({ eventId }) => eventId).toReversed())
+  })
+
+  test('a single event with an id of a batch: whoever comes second is refused', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, ids, ghost: sender, roomId } = await portal(rig)
+    for (let round = 0; round < 20; round++) {
+      const name = `s${round}-`
+      const single = () =>
+        sendMessage(rig.instance, sender, {
+          roomId,
+          type: 'm.room.message',
+          txnId: name,
+          content: { body: 'single' },
+          eventId: `$${name}3`,
+        })
+      const batch = () => send({ events: events(name, 0, 5) })
+      const outcomes = await Promise.allSettled(round % 2 === 0 ? [batch(), single()] : [single(), batch()])
+      assert.deepEqual(outcomes.map(({ status }) => status).sort(), ['fulfilled', 'rejected'])
+      for (const outcome of outcomes) {
+        if (outcome.status === 'rejected') assert.equal((outcome.reason as MatrixError).errcode, 'M_INVALID_PARAM')
+      }
+      assert.equal((await ids()).filter((id) => id === `$${name}3`).length, 1)
+    }
+  })
+
+  test('of batches for the live end of an empty room one gets it, also when a message comes first', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, ids, owner, roomId } = await portal(rig)
+    const both = { forwardIfNoMessages: true }
+    const said = rig.say(owner, roomId, 'first')
+    await Promise.all([send({ ...both, events: events('a', 0, 3) }), send({ ...both, events: events('b', 0, 3) })])
+    const [newest] = await ids()
+    assert.equal(newest, await said)
+  })
+
+  test('a redaction and a batch that brings its target at the same time: the target is emptied, or was not there yet', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, ghost: sender, owner, roomId } = await portal(rig)
+    for (let round = 0; round < 10; round++) {
+      const eventId = `$t${round}-0`
+      const sending = send({ events: events(`t${round}-`, 0, 1) })
+      const redacting = redact(rig.instance, sender, { roomId, eventId, txnId: `${round}`, content: {} }).then(
+        () => true,
+        (error: MatrixError) => {
+          assert.equal(error.errcode, 'M_NOT_FOUND')
+          return false
+        },
+      )
+      await sending
+      const emptied = await redacting
+      // Not there is not remembered.
+      if (!emptied) await redact(rig.instance, sender, { roomId, eventId, txnId: `again${round}`, content: {} })
+      const found = (await read(rig.instance, owner, roomId, { limit: 1_000 })).chunk.find((event) => event.event_id === eventId)
+      assert.deepEqual(found?.content, {})
+    }
+  })
+})
