@@ -3,13 +3,14 @@ import { type IncomingMessage, STATUS_CODES } from 'node:http'
 import type { Duplex } from 'node:stream'
 import type { FastifyInstance } from 'fastify'
 import type { Host } from '../src/graphql/context.ts'
+import { type Operation, prepare } from '../src/graphql/execute.ts'
 import { identify } from './auth.ts'
-import type { NamedEndpoint, UpgradeEndpoint } from './endpoint.ts'
+import type { NamedEndpoint, OperationEndpoint, UpgradeEndpoint, UpgradeRequest } from './endpoint.ts'
 import { corsHeaders, failureOf, unrecognized } from './errors.ts'
 import { addressesOf, splitPrefix } from './paths.ts'
 import type { Runtime } from './register.ts'
 import { checkParams, RequestContext } from './request.ts'
-import { queryReader } from './shape.ts'
+import { type Check, checkOf, queryReader } from './shape.ts'
 
 export interface Upgrade {
   readonly request: IncomingMessage
@@ -64,7 +65,8 @@ export function registerUpgrades(upgrades: Upgrades, endpoints: readonly NamedEn
   }
 }
 
-async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, { host, addressOf }: Runtime): Promise<void> {
+async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, runtime: Runtime): Promise<void> {
+  const { host, addressOf } = runtime
   const { request, socket, head, query, params } = upgrade
   checkParams(params)
   const identity = await identify(
@@ -78,7 +80,33 @@ async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, { host, addressO
   context.instance = identity!.instance
   context.actor = identity!.actor
   socket.once('close', () => context.close())
-  await endpoint.upgrade({ params, query: queryReader(endpoint.query)(query), context, request, socket, head })
+  const perform = performer(context, request.headers, runtime)
+  await endpoint.upgrade({ params, query: queryReader(endpoint.query)(query), context, request, socket, head, perform })
+}
+
+/** Prepared when a socket first needs them. */
+const prepared = new WeakMap<OperationEndpoint, { readonly operation: Operation; readonly check: Check }>()
+
+function performer(socket: RequestContext, headers: IncomingMessage['headers'], runtime: Runtime): UpgradeRequest['perform'] {
+  return async (endpoint, body) => {
+    let ready = prepared.get(endpoint)
+    if (!ready) {
+      ready = { operation: prepare(runtime.schema, endpoint.document.source, runtime.engine), check: checkOf(endpoint.body) }
+      prepared.set(endpoint, ready)
+    }
+    ready.check(body, 'data')
+    // A context each: what is loaded for one request is not remembered for the next.
+    const context = new RequestContext(socket.host, socket.ip, socket.userAgent ?? undefined)
+    context.instance = socket.instance
+    context.actor = socket.actor
+    context.hold(await runtime.admission.enter(context.instance, () => socket.signal))
+    try {
+      const request = { params: {}, query: {}, body, headers, context }
+      return endpoint.response(await ready.operation.run(context, endpoint.variables(request)), request)
+    } finally {
+      context.close()
+    }
+  }
 }
 
 function matches(pattern: readonly string[], parts: readonly string[]): boolean {

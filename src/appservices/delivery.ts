@@ -8,7 +8,8 @@ import type { AppserviceRow } from '../storage/tables.ts'
 import type { Entry } from '../stream/bus.ts'
 import { type Instance, local } from '../stream/instance.ts'
 import { Patience } from './patience.ts'
-import type { Deliver, Outcome, Sinks, Target } from './sinks.ts'
+import type { Outcome, Sinks, Target, Transaction } from './sinks.ts'
+import { type BridgeSockets, bridgeSockets } from './sockets.ts'
 import { acknowledge, freezeNext, type Typing, transactionOf } from './transactions.ts'
 
 /** What is known of a bridge's deliveries since the instance was opened. */
@@ -28,7 +29,10 @@ const deliveriesOf = local<Deliveries>(() => ({ sinks: null, loops: new Map() })
 
 /** Begins all deliveries of an instance that was opened; they end when it closes. */
 export function startDeliveries(instance: Instance, sinks: Sinks): void {
-  deliveriesOf(instance).sinks = sinks
+  const deliveries = deliveriesOf(instance)
+  deliveries.sinks = sinks
+  const { loops } = deliveries
+  bridgeSockets(instance).onChange((appservice) => loops.get(appservice)?.patience.end())
   instance.storage.find('appservice', { where: {} }).then(
     (rows) => {
       for (const { key } of rows) appserviceChanged(instance, key)
@@ -65,8 +69,6 @@ export function sinksOf(instance: Instance): Sinks | null {
 
 export function targetOf(row: AppserviceRow & { url: string }): Target {
   return {
-    instance: row.instance,
-    appservice: row.key,
     url: row.url,
     hsToken: row.hsToken,
     setBy: row.setBy === 'operator' ? 'operator' : 'owner',
@@ -79,6 +81,7 @@ class Delivery {
   private readonly instance: Instance
   private readonly key: number
   private readonly sinks: Sinks
+  private readonly sockets: BridgeSockets
   /** rooms whose typing may differ from what the bridge was told */
   private readonly typingRooms = new Set<number>()
   private readonly toldTyping = new Map<number, string>()
@@ -88,6 +91,7 @@ class Delivery {
     this.instance = instance
     this.key = key
     this.sinks = sinks
+    this.sockets = bridgeSockets(instance)
     this.patience = new Patience(instance.ports)
   }
 
@@ -130,9 +134,10 @@ class Delivery {
       instance.storage.first('appservice', { key }),
       instance.storage.first('frozen', { appservice: key }),
     ])
+    if (row?.url !== 'websocket') this.sockets.close(key, 'registrationChanged')
     if (!row) return false
     const deliver = this.sinkOf(row)
-    if (!deliver || row.url === null) {
+    if (!deliver) {
       await patience.untilWoken()
       return true
     }
@@ -143,9 +148,7 @@ class Delivery {
       return true
     }
     const transaction = await transactionOf(instance, frozen)
-    const outcome: Outcome = transaction
-      ? await deliver(targetOf({ ...row, url: row.url }), transaction, this.attempt.signal)
-      : { ok: true }
+    const outcome: Outcome = transaction ? await deliver(transaction) : { ok: true }
     if (instance.closed.aborted) return true
     if (outcome.ok) {
       await acknowledge(instance, frozen)
@@ -155,19 +158,30 @@ class Delivery {
     return true
   }
 
-  private sinkOf(row: AppserviceRow): Deliver | null {
-    if (row.status !== 'active' || row.url === null) return null
-    return row.url === 'websocket' ? (this.sinks.websocket ?? null) : this.sinks.push
+  /** How the bridge is reached now; null while it is paused, wants nothing, or has no websocket open. */
+  private sinkOf(row: AppserviceRow): ((transaction: Transaction) => Promise<Outcome>) | null {
+    const { key, url } = row
+    const { signal } = this.attempt
+    if (row.status !== 'active' || url === null) return null
+    if (url !== 'websocket') return (transaction) => this.sinks.push(targetOf({ ...row, url }), transaction, signal)
+    if (!this.sockets.isReady(key)) return null
+    return (transaction) => this.sockets.deliver(key, transaction, signal, (error) => this.note(row, error))
   }
 
   private async fail(row: AppserviceRow, outcome: Outcome & { ok: false }): Promise<void> {
     // Given up because the registration changed: at once again, by what it says now.
     if (this.attempt.signal.aborted) return
+    this.note(row, outcome.error)
+    // Its next websocket is the sign of life; until then there is nobody to try.
+    if (row.url === 'websocket' && outcome.why === 'connection') return
+    await this.patience.afterFailure(outcome.why)
+  }
+
+  private note(row: AppserviceRow, error: string): void {
     const { ports } = this.instance
     const failures = this.state.failures + 1
-    this.state = { lastError: outcome.error, lastErrorAt: ports.now(), failures }
-    ports.log[failures === 1 ? 'warn' : 'debug']({ appservice: row.id, error: outcome.error, failures }, 'a transaction was not delivered')
-    await this.patience.afterFailure(outcome.why)
+    this.state = { lastError: error, lastErrorAt: ports.now(), failures }
+    ports.log[failures === 1 ? 'warn' : 'debug']({ appservice: row.id, error, failures }, 'a transaction was not delivered')
   }
 
   private hear(entry: Entry): void {

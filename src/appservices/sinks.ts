@@ -1,11 +1,8 @@
-/** What carries transactions to a bridge. The core knows no HTTP: whoever opens an instance hands these in. */
+/** What carries transactions to a bridge. The core knows no HTTP: whoever opens an instance hands these in. Websockets come by themselves (sockets.ts). */
 
 /** Where a bridge is, and whose word that is: an owner's address counts within the configured networks only. */
 export interface Target {
-  /** keys of the instance and of the appservice, for sinks that the bridge itself opened */
-  readonly instance: number
-  readonly appservice: number
-  /** an http or https address without a slash at the end, or "websocket" */
+  /** an http or https address without a slash at the end */
   readonly url: string
   readonly hsToken: string
   readonly setBy: 'operator' | 'owner'
@@ -34,9 +31,37 @@ export type Outcome =
 export type Deliver = (target: Target, transaction: Transaction, signal: AbortSignal) => Promise<Outcome>
 export type Ping = (target: Target, transactionId: string | null, signal: AbortSignal) => Promise<Outcome>
 
+/** A request to the provisioning API of a bridge. */
+export interface BridgeRequest {
+  readonly method: string
+  /** behind the prefix of all provisioning APIs, percent-encoded and normalised */
+  readonly path: string
+  readonly query: string
+  readonly contentType: string | null
+  readonly body: Buffer | null
+  readonly secret: string
+  readonly timeoutMs: number
+}
+
+export interface BridgeAnswer {
+  readonly status: number
+  readonly contentType: string | null
+  readonly body: Buffer
+}
+
+export type Provision = (
+  target: Target,
+  request: BridgeRequest,
+  signal: AbortSignal,
+) => Promise<
+  | { readonly ok: true; readonly answer: BridgeAnswer }
+  | { readonly ok: false; readonly why: 'connection' | 'timeout'; readonly error: string }
+>
+
 export interface Sinks {
   readonly push: Deliver
   readonly ping: Ping
-  /** `fi.mau.as_sync`: for appservices whose url is "websocket" */
-  readonly websocket?: Deliver
+  readonly provision: Provision
+  /** where all provisioning APIs begin */
+  readonly provisioningPrefix: string
 }

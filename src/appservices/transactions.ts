@@ -13,6 +13,8 @@ import type { Transaction } from './sinks.ts'
 
 /** Most events, and most ephemeral ones, of a transaction. */
 const mostEvents = 100
+/** Most bytes of events, unless one alone is larger. Bridges on mautrix-python take 1 MiB: more would be refused for ever. */
+const mostBytes = 512 * 1024
 
 export interface Typing {
   readonly room: number
@@ -87,7 +89,7 @@ function interestOf(instance: Instance, appservice: AppserviceRow): Promise<Inte
   })
 }
 
-/** The longest start of what waits that has no more than 100 events and 100 receipts. */
+/** The longest start of what waits that has no more than 100 events, 512 KB of them, and 100 receipts. */
 async function choose(
   instance: Instance,
   waiting: readonly InterestRow[],
@@ -99,9 +101,12 @@ async function choose(
   let end = cursor
   const chosen: EventRow[] = []
   const rest: InterestRow[] = []
+  const others = await othersOf(instance, [...events.values()])
+  let bytes = 0
   for (const interest of waiting) {
     const event = events.get(interest.position)
-    if (event ? chosen.length === mostEvents : rest.length === mostEvents) break
+    if (event) for (const each of [event, others.replaced(event), others.redaction(event)]) bytes += Buffer.byteLength(each?.json ?? '')
+    if (event ? chosen.length === mostEvents || (chosen.length > 0 && bytes > mostBytes) : rest.length === mostEvents) break
     if (event) chosen.push(event)
     else rest.push(interest)
     end = interest.position
@@ -134,18 +139,27 @@ async function eventTexts(
   roomIds: ReadonlyMap<number, string>,
   now: number,
 ): Promise<string[]> {
-  const placesOfOthers = rows.flatMap(({ room, replaces, redactedBy }) =>
-    [replaces, redactedBy].flatMap((order) => (order === null ? [] : [{ room, order }])),
-  )
-  const others = placesOfOthers.length === 0 ? [] : await instance.storage.eventsAt(placesOfOthers)
-  const byPlace = new Map(others.map((row) => [`${row.room} ${row.order}`, row]))
+  const others = await othersOf(instance, rows)
   return rows.flatMap((row) => {
     const roomId = roomIds.get(row.room)
     if (roomId === undefined) return []
     const write = (each: EventRow, more: { replaced?: EventRow | undefined; redactedBecause?: string | undefined } = {}) =>
       // The age at the time it was frozen, so that the text stays the same.
       eventText(each, { roomId, now, requester: { user: each.sender, device: each.device }, ...more })
-    const redaction = byPlace.get(`${row.room} ${row.redactedBy}`)
-    return write(row, { replaced: byPlace.get(`${row.room} ${row.replaces}`), redactedBecause: redaction && write(redaction) })
+    const redaction = others.redaction(row)
+    return write(row, { replaced: others.replaced(row), redactedBecause: redaction && write(redaction) })
   })
+}
+
+/** What an event is sent with: the state that it replaced and the event that redacted it. */
+async function othersOf(instance: Instance, rows: readonly EventRow[]) {
+  const places = rows.flatMap(({ room, replaces, redactedBy }) =>
+    [replaces, redactedBy].flatMap((order) => (order === null ? [] : [{ room, order }])),
+  )
+  const others = places.length === 0 ? [] : await instance.storage.eventsAt(places)
+  const byPlace = new Map(others.map((row) => [`${row.room} ${row.order}`, row]))
+  return {
+    replaced: ({ room, replaces }: EventRow) => byPlace.get(`${room} ${replaces}`),
+    redaction: ({ room, redactedBy }: EventRow) => byPlace.get(`${room} ${redactedBy}`),
+  }
 }

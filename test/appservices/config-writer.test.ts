@@ -3,18 +3,25 @@ import { readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { test } from 'node:test'
 import { parse } from 'yaml'
+import { configureBridge } from '../../src/appservices/bridge-types.ts'
 import { bridgeConfigYaml, checkpointPath, provisioningSecret, registrationYaml, statusPath } from '../../src/appservices/config-writer.ts'
 import { readRegistration, wholeRegistration } from '../../src/appservices/registration.ts'
 import { registerBridge } from '../../src/appservices/registrations.ts'
 import { Homeserver } from './homeserver.ts'
 
-test('the configuration says what the Go bridges need', async () => {
+test('a standard configuration says what the Go bridges need of any homeserver', async () => {
   await using homeserver = await Homeserver.open({ config: { bridgeDomain: 'example.com' } })
   const { instance, owner } = homeserver
   const row = await registerBridge(instance, owner, { id: 'echo', url: 'http://127.0.0.1:29399' })
   const network = { file: 'network.jsonl', control: '127.0.0.1:1', password: 'echo', portals: 20, ghosts: 10, history: 20 }
   const bot = { displayname: 'Echo bridge bot', avatar: '' }
-  const written = bridgeConfigYaml(instance, row, { homeserverUrl: 'http://127.0.0.1:8008', network, commandPrefix: '!echo', bot })
+  const written = bridgeConfigYaml(instance, row, {
+    homeserverUrl: 'http://127.0.0.1:8008',
+    network,
+    commandPrefix: '!echo',
+    bot,
+    software: 'standard',
+  })
   const example = readFileSync(join(import.meta.dirname, '../interop/go/testdata/echobridge.example.yaml'), 'utf8')
     .replaceAll('OWNER', 'owner')
     .replaceAll(/(?<!_)\bDOMAIN\b/g, 'example.com')
@@ -39,6 +46,46 @@ test('people of another domain are puppeted at the same homeserver', async () =>
   assert.deepEqual([config.homeserver.domain, config.homeserver.websocket], ['bridges.example.com', true])
   assert.deepEqual(config.bridge.permissions, { '@owner:example.com': 'admin' })
   assert.equal('address' in config.appservice, false)
+})
+
+test('the usual configuration has the websocket, history before the present, async media and double puppets; encryption is off', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  const row = await configureBridge(instance, owner, { type: 'whatsapp' })
+  assert.deepEqual([row.id, row.url, row.bridgeType], ['whatsapp', 'websocket', 'whatsapp'])
+  const config = parse(bridgeConfigYaml(instance, row, { homeserverUrl: 'http://127.0.0.1:8008' }))
+  assert.deepEqual(config.homeserver, {
+    address: 'http://127.0.0.1:8008',
+    domain: 'bridges.example.com',
+    software: 'hungry',
+    status_endpoint: null,
+    message_send_checkpoint_endpoint: null,
+    async_media: true,
+    websocket: true,
+    ping_interval_seconds: 180,
+  })
+  assert.equal(config.backfill.queue.enabled, true)
+  assert.deepEqual([config.encryption.allow, config.encryption.default, config.encryption.require], [false, false, false])
+  assert.deepEqual([config.encryption.appservice, config.encryption.rotation.messages], [true, 10_000])
+  assert.equal(config.double_puppet.secrets['example.com'], `as_token:${row.asToken}`)
+  assert.equal(config.provisioning.shared_secret, provisioningSecret(row))
+  assert.ok(config.provisioning.shared_secret.length >= 16)
+  assert.equal(config.provisioning.allow_matrix_auth, false)
+  assert.equal(config.matrix.message_status_events, true)
+  assert.equal(config.appservice.ephemeral_events, true)
+})
+
+test('a bridge that is configured for HTTP is pushed to at its own port, and tells its states by POST', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  const row = await configureBridge(instance, owner, { type: 'signal', http: true })
+  const config = parse(bridgeConfigYaml(instance, row, { homeserverUrl: 'http://127.0.0.1:8008' }))
+  assert.deepEqual([config.homeserver.software, config.homeserver.websocket, config.appservice.port], ['hungry', false, 29328])
+  assert.equal(config.homeserver.status_endpoint, `http://127.0.0.1:8008${statusPath}`)
+  assert.equal(config.homeserver.message_send_checkpoint_endpoint, `http://127.0.0.1:8008${checkpointPath}`)
+  // Again without a wish: it stays where it is. And one that can open no websocket is pushed to anyway.
+  assert.equal((await configureBridge(instance, owner, { type: 'signal' })).url, row.url)
+  assert.equal((await configureBridge(instance, owner, { type: 'googlechat' })).url, 'http://127.0.0.1:29320')
 })
 
 test('the registration file is read back as it was written', async () => {

@@ -6,6 +6,7 @@ import { pino } from 'pino'
 import { appserviceSinks, type Options } from '../../shim/outbound/appservices.ts'
 import { Outbound } from '../../shim/outbound/http.ts'
 import { appserviceAlive, appserviceChanged, startDeliveries } from '../../src/appservices/delivery.ts'
+import { watchReach } from '../../src/appservices/reach.ts'
 import type { GivenRegistration } from '../../src/appservices/registration.ts'
 import { wholeRegistration } from '../../src/appservices/registration.ts'
 import { registerBridge, setBridgeAddress } from '../../src/appservices/registrations.ts'
@@ -114,7 +115,10 @@ export class Homeserver implements AsyncDisposable {
       ports,
       shards: [shard],
       services: {
-        start: (instance) => startDeliveries(instance, sinks),
+        start: (instance) => {
+          startDeliveries(instance, sinks)
+          watchReach(instance)
+        },
         upward: { appserviceChanged, appserviceAlive },
       },
     })

@@ -1,10 +1,13 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { parse } from 'yaml'
+import { deleteBridge } from '../../src/appservices/deletion.ts'
 import { readRegistration, wholeRegistration } from '../../src/appservices/registration.ts'
-import { deleteBridge, readBridges, registerBridge, setBridgeAddress } from '../../src/appservices/registrations.ts'
+import { readBridges, registerBridge, setBridgeAddress } from '../../src/appservices/registrations.ts'
 import { createRoom } from '../../src/rooms/create.ts'
-import { loginAsAppservice, registerAsAppservice, registerPerson } from '../../src/users/accounts.ts'
+import { joinRoom } from '../../src/rooms/membership.ts'
+import { loginAsAppservice, registerPerson } from '../../src/users/accounts.ts'
+import { jobsDone } from '../jobs/done.ts'
 import { Homeserver } from './homeserver.ts'
 
 test('a bridge that says only its name gets a bot, ghosts and tokens on the bridge domain', async () => {
@@ -130,12 +133,23 @@ test('ghosts of an earlier life belong to the bridge that is registered again, w
   await using homeserver = await Homeserver.open()
   const { instance, owner } = homeserver
   const bridge = await homeserver.bridge('whatsapp')
-  const roomId = await homeserver.portal(bridge, 'bob', 'eve')
-  await registerAsAppservice(instance, await homeserver.actor(bridge), { username: 'whatsapp_late', inhibitLogin: true })
+  const { roomId } = await createRoom(instance, owner, { preset: 'public_chat' })
+  for (const ghost of ['bob', 'eve', 'late']) {
+    await joinRoom(instance, await homeserver.actor(bridge, bridge.ghostId(ghost)), { roomIdOrAlias: roomId })
+  }
   await deleteBridge(instance, owner, 'whatsapp')
   const row = await registerBridge(instance, owner, { id: 'whatsapp' })
+  await jobsDone(instance)
   for (const ghost of ['bob', 'eve', 'late']) {
-    assert.equal((await instance.storage.first('user', { userId: bridge.ghostId(ghost) }))?.appservice, row.key, ghost)
+    const user = await instance.storage.first('user', { userId: bridge.ghostId(ghost) })
+    assert.deepEqual([user?.appservice, user?.status], [row.key, 'active'], ghost)
+  }
+  // Some had left before it was registered again.
+  for (const ghost of ['bob', 'eve', 'late']) {
+    const { actor } = await homeserver.host.authenticate(row.asToken, null)
+    await joinRoom(instance, await homeserver.host.masquerade(instance, actor, { userId: bridge.ghostId(ghost) }), {
+      roomIdOrAlias: roomId,
+    })
   }
   await homeserver.send(owner, roomId, 'hello again')
   const [interest] = await instance.storage.find('interest', { where: { appservice: row.key } })

@@ -1,6 +1,8 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { bridgeStates, messageCheckpoints, reportBridgeState, reportCheckpoints } from '../../src/appservices/reports.ts'
+import { messageCheckpoints } from '../../src/appservices/checkpoints.ts'
+import { reportBridgeState, reportCheckpoints } from '../../src/appservices/reports.ts'
+import { bridgeStates } from '../../src/appservices/status.ts'
 import { Homeserver } from './homeserver.ts'
 
 test('the newest state of the bridge and of each login is kept as it was sent', async () => {
