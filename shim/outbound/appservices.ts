@@ -1,6 +1,7 @@
 /** What we ask of a bridge over HTTP. https://spec.matrix.org/v1.19/application-service-api/#pushing-events */
 import type { Outbound, OutboundAnswer, OutboundRequest, Reach } from './http.ts'
 import { OutboundError } from './http.ts'
+import { provisioningPrefix, provisioningSink } from './provisioning.ts'
 
 export interface Target {
   readonly url: string
@@ -86,7 +87,7 @@ export function appserviceSinks(outbound: Outbound, options: Options) {
       }),
     )
 
-  return { push, ping }
+  return { push, ping, provision: provisioningSink(outbound, options.networks), provisioningPrefix }
 }
 
 /** "Homeservers should fall back to the older endpoints if the new ones are not found": 404 or 405. */

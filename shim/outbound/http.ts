@@ -11,7 +11,7 @@ export interface OutboundRequest {
   /** what it is for; stands in the log */
   readonly purpose: 'appservice' | 'ping' | 'provisioning' | 'push' | 'preview' | 'media'
   readonly reach: Reach
-  readonly method: 'GET' | 'POST' | 'PUT' | 'DELETE' | 'HEAD'
+  readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD'
   readonly url: string
   readonly headers?: Readonly<Record<string, string>>
   readonly body?: string | Buffer

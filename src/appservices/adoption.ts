@@ -6,9 +6,10 @@ import type { MembershipRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import { parseRegistration, registrations } from '../users/registrations.ts'
+import { putUser } from '../users/users.ts'
 
 /** Users per change set. */
-const slice = 200
+export const ghostsOfSlice = 200
 
 /** Gives the users of its namespaces whom nobody logs in to and no other bridge has to the appservice, and their rooms count for it. */
 export async function adoptGhosts(instance: Instance, appservice: number): Promise<void> {
@@ -28,10 +29,13 @@ export async function adoptGhosts(instance: Instance, appservice: number): Promi
     }
   }
   const users = [...found.keys()]
-  for (let start = 0; start < users.length; start += slice) await adoptSlice(instance, appservice, users.slice(start, start + slice))
+  for (let start = 0; start < users.length; start += ghostsOfSlice) {
+    await adoptUsers(instance, appservice, users.slice(start, start + ghostsOfSlice))
+  }
 }
 
-async function adoptSlice(instance: Instance, appservice: number, users: readonly number[]): Promise<void> {
+/** Those of these users whom nobody else has. */
+export async function adoptUsers(instance: Instance, appservice: number, users: readonly number[]): Promise<void> {
   const memberships = await instance.storage.find('membership', { where: { user: { in: users }, membership: { in: ['join', 'invite'] } } })
   const byUser = Map.groupBy(memberships, (membership) => membership.user)
   await command(instance, (decision) => {
@@ -41,7 +45,8 @@ async function adoptSlice(instance: Instance, appservice: number, users: readonl
       const user = decision.get('user', { key })
       // Somebody may have been quicker.
       if (!user || user.kind === 'person' || (user.appservice !== null && living.has(user.appservice))) continue
-      decision.put('user', { ...user, appservice })
+      // One that was left behind when its bridge was deleted lives again.
+      putUser(decision, { ...user, appservice, status: 'active' })
       for (const membership of byUser.get(key) ?? []) countIn(decision, appservice, membership)
     }
   })

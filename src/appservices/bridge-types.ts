@@ -23,15 +23,25 @@ const ports: Readonly<Record<string, number>> = {
 /** for a type that is not in the list */
 const usualPort = 29399
 
-/** Registers a bridge of this type on this machine unless it is registered already. Errors: those of registerBridge. */
-export async function configureBridge(
-  instance: Instance,
-  actor: Actor,
-  args: { type: string; id?: string | null | undefined; url?: string | null | undefined },
-): Promise<AppserviceRow> {
+/** Bridges that cannot open a websocket: they are pushed to. */
+const pushedTo: ReadonlySet<string> = new Set(['googlechat'])
+
+export interface ConfigureBridge {
+  readonly type: string
+  readonly id?: string | null | undefined
+  readonly url?: string | null | undefined
+  /** pushed to over HTTP, at the port of its type unless there is a url */
+  readonly http?: boolean | null | undefined
+}
+
+/** Registers a bridge of this type unless it is registered already: with a websocket, else on this machine. Errors: those of registerBridge. */
+export async function configureBridge(instance: Instance, actor: Actor, args: ConfigureBridge): Promise<AppserviceRow> {
   requireManager(instance, actor)
   const id = args.id ?? args.type
   const standing = await instance.storage.first('appservice', { id })
-  const url = args.url ?? standing?.url ?? `http://127.0.0.1:${ports[args.type] ?? usualPort}`
-  return registerBridge(instance, actor, { id, url })
+  const local = `http://127.0.0.1:${ports[args.type] ?? usualPort}`
+  // Asked for HTTP, a bridge keeps the address that it has.
+  const pushed = standing?.url && standing.url !== 'websocket' ? standing.url : local
+  const usual = args.http || pushedTo.has(args.type) ? pushed : (standing?.url ?? 'websocket')
+  return registerBridge(instance, actor, { id, url: args.url ?? usual }, { bridgeType: args.type })
 }

@@ -15,6 +15,8 @@ export interface BridgeConfigOptions {
   readonly commandPrefix?: string | null | undefined
   /** display name and avatar (mxc://…) of the bot; left out, the bridge's own */
   readonly bot?: { readonly displayname?: string; readonly avatar?: string } | null
+  /** `standard`: nothing that only Hungryserv can do. Usual: `hungry` */
+  readonly software?: 'hungry' | 'standard' | null | undefined
 }
 
 /** Where bridges POST their states and checkpoints with their as_token, behind the homeserver's address. */
@@ -31,6 +33,7 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
   const homeserverUrl = options.homeserverUrl ?? usualAddress(instance)
   const registration = JSON.parse(row.registration) as JsonObject
   const websocket = row.url === 'websocket'
+  const hungry = options.software !== 'standard'
   const address = websocket || row.url === null ? null : new URL(row.url)
   const config = {
     ...(options.network && { network: options.network }),
@@ -43,11 +46,13 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
     homeserver: {
       address: homeserverUrl,
       domain: bridgeDomain,
-      software: 'standard',
-      status_endpoint: homeserverUrl + statusPath,
-      message_send_checkpoint_endpoint: homeserverUrl + checkpointPath,
-      async_media: false,
+      software: hungry ? 'hungry' : 'standard',
+      // Over a websocket both go as frames.
+      status_endpoint: websocket ? null : homeserverUrl + statusPath,
+      message_send_checkpoint_endpoint: websocket ? null : homeserverUrl + checkpointPath,
+      async_media: hungry,
       websocket,
+      ...(websocket && { ping_interval_seconds: 180 }),
     },
     appservice: {
       ...(address && {
@@ -73,10 +78,11 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
     provisioning: { shared_secret: provisioningSecret(row), allow_matrix_auth: false, debug_endpoints: false },
     backfill: {
       enabled: true,
-      max_initial_messages: 20,
+      max_initial_messages: hungry ? 50 : 20,
       max_catchup_messages: 500,
       unread_hours_threshold: 720,
-      queue: { enabled: false },
+      // Only here can history be put before what is there already.
+      queue: hungry ? backfillQueue : { enabled: false },
     },
     double_puppet: {
       // The bridge asks for people where it asks for its ghosts, whatever their domain.
@@ -84,10 +90,43 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
       allow_discovery: false,
       secrets: { [userDomain]: `as_token:${row.asToken}` },
     },
-    encryption: { allow: false, default: false, require: false },
+    encryption: hungry ? encryption : { allow: false, default: false, require: false },
     logging: { min_level: 'debug', writers: [{ type: 'stdout', format: 'json' }] },
   }
   return `# Configuration of the bridge ${row.id}, for bridges on mautrix-go's bridgev2: run it with -n. It holds secrets.\n${write(config)}`
+}
+
+/** All of every chat, slowly; of channels, which have no end, the newest thousand messages. */
+const backfillQueue = {
+  enabled: true,
+  batch_size: 100,
+  batch_delay: 20,
+  max_batches: -1,
+  max_batches_override: { channel: 10, supergroup: 10 },
+}
+
+/** Ready for the day on which this homeserver can do it; until then `allow` is false and the rest has no effect. */
+const encryption = {
+  allow: false,
+  default: false,
+  require: false,
+  appservice: true,
+  msc4190: false,
+  self_sign: false,
+  allow_key_sharing: true,
+  pickle_key: 'hungryserv',
+  delete_keys: {
+    delete_outbound_on_ack: true,
+    dont_store_outbound: false,
+    ratchet_on_decrypt: true,
+    delete_fully_used_on_decrypt: true,
+    delete_prev_on_new_session: true,
+    delete_on_device_delete: true,
+    periodically_delete_expired: true,
+    delete_outdated_inbound: false,
+  },
+  verification_levels: { receive: 'cross-signed-tofu', send: 'cross-signed-tofu', share: 'cross-signed-tofu' },
+  rotation: { enable_custom: true, milliseconds: 2_592_000_000, messages: 10_000, disable_device_change_key_rotation: true },
 }
 
 function usualAddress({ config, name }: Instance): string {
@@ -96,9 +135,12 @@ function usualAddress({ config, name }: Instance): string {
   return name === 'default' ? address : `${address}/_hungryserv/${name}`
 }
 
-/** For the bridge's provisioning API. Known to whoever knows the hs_token, so both sides have it, and it changes with it. */
+/**
+ * For the bridge's provisioning API: the one it was registered with, else one that whoever knows the hs_token can make, so that both sides have it,
+ * and that changes with it.
+ */
 export function provisioningSecret(row: AppserviceRow): string {
-  return createHmac('sha256', row.hsToken).update('provisioning').digest('base64url')
+  return row.provisioningSecret ?? createHmac('sha256', row.hsToken).update('provisioning').digest('base64url')
 }
 
 /** What the ghosts' localparts begin with: the first namespace's literal part, `^@whatsapp_.+:example\.com$` → `whatsapp_`. */

@@ -21,6 +21,15 @@ export async function oldestUndelivered(instance: Instance, { key, cursor }: App
   return receipt?.ts ?? null
 }
 
+/**
+ * Since when something waits (ms), null when nothing does. A transaction under way says it best: of an event only the time is known that its
+ * sender gave it, which may be long ago.
+ */
+export async function waitingSince(instance: Instance, row: AppserviceRow): Promise<number | null> {
+  const frozen = await instance.storage.first('frozen', { appservice: row.key })
+  return frozen?.createdAt ?? oldestUndelivered(instance, row)
+}
+
 export async function botOf(instance: Instance, { bot }: AppserviceRow): Promise<string> {
   return (await instance.storage.first('user', { key: bot }))?.userId ?? ''
 }

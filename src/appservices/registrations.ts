@@ -6,18 +6,26 @@ import type { AppserviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { putAppservice, registrations, removeAppservice } from '../users/registrations.ts'
-import { devicesOf, removeDevice, removeSecret } from '../users/sessions.ts'
-import { findUser, makeUser, syncingUsers, userOf } from '../users/users.ts'
+import { putAppservice, registrations } from '../users/registrations.ts'
+import { removeSecret } from '../users/sessions.ts'
+import { findUser, makeUser } from '../users/users.ts'
 import { adoptGhosts } from './adoption.ts'
 import { requireManager } from './managers.ts'
 import { checkId, checkLocalpart, checkToken, checkUrl, type GivenRegistration, storedContent, usualRegistration } from './registration.ts'
+
+/** What is known of a bridge besides its registration; what is left out stays as it is. */
+export type BridgeSetup = Partial<Pick<AppserviceRow, 'provisioningSecret' | 'bridgeType'>>
 
 /**
  * Makes a bridge, or changes the one that has this id: what is given is set, so the same again changes nothing. A new one gets tokens, a bot
  * and namespaces of its own where none are given. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE when the bot's name is taken.
  */
-export async function registerBridge(instance: Instance, actor: Actor, given: GivenRegistration): Promise<AppserviceRow> {
+export async function registerBridge(
+  instance: Instance,
+  actor: Actor,
+  given: GivenRegistration,
+  setup: BridgeSetup = {},
+): Promise<AppserviceRow> {
   const by = requireManager(instance, actor)
   checkId(given.id)
   checkToken('as_token', given.asToken)
@@ -28,8 +36,8 @@ export async function registerBridge(instance: Instance, actor: Actor, given: Gi
   const row = await command(instance, (decision) => {
     const standing = decision.find('appservice', { id: given.id })
     return standing
-      ? changeAppservice(decision, standing, given, url, by)
-      : makeAppservice(decision, { ...tokens, ...given }, url ?? null, by)
+      ? changeAppservice(decision, standing, given, setup, url, by)
+      : makeAppservice(decision, { ...tokens, ...given }, setup, url ?? null, by)
   })
   await adoptGhosts(instance, row.key)
   return row
@@ -43,6 +51,7 @@ function newTokens(instance: Instance): { asToken: string; hsToken: string } {
 function makeAppservice(
   decision: Decision,
   given: GivenRegistration & ReturnType<typeof newTokens>,
+  setup: BridgeSetup,
   url: string | null,
   by: AppserviceRow['setBy'],
 ): AppserviceRow {
@@ -65,15 +74,21 @@ function makeAppservice(
     cursor: key,
     createdAt: decision.now,
     position: key,
+    provisioningSecret: null,
+    bridgeType: null,
+    ...setup,
   }
   putAsToken(decision, row)
   return changed(decision, row)
 }
 
+const settable = ['asToken', 'hsToken', 'registration', 'url', 'provisioningSecret', 'bridgeType'] as const
+
 function changeAppservice(
   decision: Decision,
   standing: AppserviceRow,
   given: GivenRegistration,
+  setup: BridgeSetup,
   url: string | null | undefined,
   by: AppserviceRow['setBy'],
 ): AppserviceRow {
@@ -87,9 +102,10 @@ function changeAppservice(
     asToken: given.asToken ?? standing.asToken,
     hsToken: given.hsToken ?? standing.hsToken,
     registration: JSON.stringify(content),
+    ...setup,
     ...(url === undefined || url === standing.url ? {} : { url, setBy: by }),
   }
-  const same = (['asToken', 'hsToken', 'registration', 'url'] as const).every((column) => row[column] === standing[column])
+  const same = settable.every((column) => row[column] === standing[column])
   if (same) return standing
   if (row.asToken !== standing.asToken) {
     removeSecret(decision, hashSecret(standing.asToken))
@@ -172,6 +188,13 @@ export function setBridgePaused(instance: Instance, actor: Actor, id: string, pa
   return change(instance, actor, id, (row) => (row.status === status ? row : { ...row, status }))
 }
 
+/** Delivers now what waits for it. Errors: M_FORBIDDEN, M_NOT_FOUND. */
+export async function retryBridge(instance: Instance, actor: Actor, id: string): Promise<AppserviceRow> {
+  const row = await readBridge(instance, actor, id)
+  instance.upward.appserviceChanged(instance, row.key)
+  return row
+}
+
 /** New as_token and hs_token; the old as_token ends at once. */
 export function rotateBridgeTokens(instance: Instance, actor: Actor, id: string): Promise<AppserviceRow> {
   const tokens = newTokens(instance)
@@ -181,26 +204,6 @@ export function rotateBridgeTokens(instance: Instance, actor: Actor, id: string)
     putAsToken(decision, next)
     return next
   })
-}
-
-/** Its registration, its tokens and those of its users end at once; what waited for it is dropped. Its ghosts and rooms stay. */
-export async function deleteBridge(instance: Instance, actor: Actor, id: string): Promise<boolean> {
-  requireManager(instance, actor)
-  await command(instance, (decision) => {
-    const row = findAppservice(decision, id)
-    for (const { key } of syncingUsers(decision)) {
-      if (userOf(decision, key).appservice !== row.key) continue
-      for (const device of devicesOf(decision, key)) removeDevice(decision, device)
-    }
-    removeSecret(decision, hashSecret(row.asToken))
-    removeAppservice(decision, row)
-    const frozen = decision.get('frozen', { appservice: row.key })
-    if (frozen) decision.remove('frozen', frozen)
-    decision.removeRange('interest', { appservice: row.key, upTo: Number.MAX_SAFE_INTEGER })
-    decision.announce('appservice', { appservices: [row.key] })
-    decision.onCommitted(() => instance.upward.appserviceChanged(instance, row.key))
-  })
-  return true
 }
 
 /** Errors: M_NOT_FOUND, M_FORBIDDEN. */

@@ -2,30 +2,47 @@
 import { forbidden, invalidParam, MatrixError } from '../errors.ts'
 import { checkIdentifier } from '../rules/event-limits.ts'
 import { isArray, isObject, type JsonObject } from '../rules/values.ts'
-import type { BridgeStateRow, CheckpointRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { requireManager } from './managers.ts'
+import { putAppservice } from '../users/registrations.ts'
+import { checkpointsCame } from './checkpoints.ts'
 
 /** Bytes of one state or checkpoint as JSON. */
 const mostBytes = 65_536
 /** Checkpoints, or states, in one report. */
 const mostReports = 1_000
+/** Logins of one bridge. */
+const mostLogins = 1_000
+
+/** What bbctl tells besides when it reports for a bridge. */
+export interface Reporter {
+  /** the bridge's id: another one's is refused */
+  readonly id?: string | null | undefined
+  /** whatsapp, signal… */
+  readonly bridgeType?: string | null | undefined
+}
 
 /**
  * Keeps the state of the bridge itself or of one login (`remote_id`), or of all: `{bridgeState, remoteState: {remoteId: state}}`. The newest
- * of each counts. Errors: M_FORBIDDEN without an as_token, M_BAD_JSON, M_TOO_LARGE.
+ * of each counts. Errors: M_FORBIDDEN without an as_token or for another bridge's `id`, M_BAD_JSON, M_TOO_LARGE.
  */
-export async function reportBridgeState(instance: Instance, actor: Actor, report: JsonObject): Promise<boolean> {
+export async function reportBridgeState(instance: Instance, actor: Actor, report: JsonObject, reporter: Reporter = {}): Promise<boolean> {
   const appservice = requireAppservice(actor)
+  const bridgeType = reporter.bridgeType ? checkedId('bridgeType', reporter.bridgeType) : null
   const states = statesIn(report).map(({ remoteId, state }) => ({
     remoteId,
     state: checkedText('bridge state', state),
     event: stateEvent(state),
   }))
   if (states.length > mostReports) throw new MatrixError('M_TOO_LARGE', 'Too many states')
+  const known = await instance.storage.find('bridgeState', { where: { appservice } })
+  const logins = new Set([...known, ...states].map(({ remoteId }) => remoteId))
+  if (logins.size > mostLogins) throw new MatrixError('M_TOO_LARGE', `A bridge has at most ${mostLogins} logins`)
   await command(instance, (decision) => {
+    const row = decision.get('appservice', { key: appservice })
+    if (!row || (reporter.id && reporter.id !== row.id)) throw forbidden('A bridge reports for itself only')
+    if (bridgeType && bridgeType !== row.bridgeType) putAppservice(decision, { ...row, bridgeType })
     if (states.length === 0) return
     const position = decision.takePosition()
     for (const { remoteId, state } of states) {
@@ -70,18 +87,8 @@ export async function reportCheckpoints(instance: Instance, actor: Actor, checkp
     for (const row of rows) decision.write('checkpoint', { instance: instance.key, appservice, ...row, position })
     decision.announce('bridgeState', {})
   })
+  await checkpointsCame(instance, rows)
   return true
-}
-
-/** The newest states of a bridge: its own first, then one for each login. */
-export function bridgeStates(instance: Instance, appservice: number): Promise<BridgeStateRow[]> {
-  return instance.storage.find('bridgeState', { where: { appservice }, orderBy: ['remoteId'] })
-}
-
-/** The steps that a message took. Errors: M_FORBIDDEN. */
-export async function messageCheckpoints(instance: Instance, actor: Actor, eventId: string): Promise<CheckpointRow[]> {
-  requireManager(instance, actor)
-  return instance.storage.find('checkpoint', { where: { eventId }, orderBy: ['position', 'step'] })
 }
 
 function requireAppservice(actor: Actor): number {

@@ -1,50 +1,37 @@
-/** Bridges: registering them, what waits for them, and what they tell of themselves. */
+/** Bridges: registering them, and what waits for them. */
 import { configureBridge } from '../../appservices/bridge-types.ts'
 import { bridgeConfigYaml, registrationYaml } from '../../appservices/config-writer.ts'
 import { deliveryState } from '../../appservices/delivery.ts'
+import { loginToken } from '../../appservices/login-token.ts'
 import { pingBridge } from '../../appservices/ping.ts'
 import { botOf, oldestUndelivered, queueLength } from '../../appservices/queue.ts'
 import { type GivenRegistration, readRegistration, wholeRegistration } from '../../appservices/registration.ts'
 import {
-  deleteBridge,
   readBridge,
   readBridges,
   registerBridge,
+  retryBridge,
   rotateBridgeTokens,
   setBridgeAddress,
   setBridgePaused,
 } from '../../appservices/registrations.ts'
-import { bridgeStates, messageCheckpoints, reportBridgeState, reportCheckpoints, stateEvent } from '../../appservices/reports.ts'
+import { bridgeSockets } from '../../appservices/sockets.ts'
+import { bridgeStates } from '../../appservices/status.ts'
 import type { JsonObject } from '../../rules/values.ts'
-import type { AppserviceRow, BridgeStateRow, CheckpointRow } from '../../storage/tables.ts'
+import type { AppserviceRow } from '../../storage/tables.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
+import { BridgeState } from './bridge-states.ts'
 
 const managers = 'For the owner and administrators.'
 
 const BridgeStatus = builder.enumType('BridgeStatus', { values: { ACTIVE: { value: 'active' }, PAUSED: { value: 'paused' } } as const })
 
-const BridgeState = builder.objectRef<BridgeStateRow>('BridgeState').implement({
-  description: 'The newest state that a bridge reported for itself or for a login.',
-  fields: (t) => ({
-    remoteId: t.exposeString('remoteId', { description: 'The login on the remote network; empty for the bridge itself.' }),
-    stateEvent: t.string({ description: 'CONNECTED, BAD_CREDENTIALS…', resolve: (row) => stateEvent(JSON.parse(row.state)) }),
-    reportedAt: t.field({ type: 'Timestamp', resolve: (row) => row.ts }),
-    state: t.field({ type: 'JsonObject', description: 'As the bridge sent it.', resolve: (row) => row.state }),
-  }),
+const BridgeSoftware = builder.enumType('BridgeSoftware', {
+  values: { HUNGRY: { value: 'hungry' }, STANDARD: { value: 'standard' } } as const,
 })
 
-const MessageCheckpoint = builder.objectRef<CheckpointRow>('MessageCheckpoint').implement({
-  description: 'How far a message got on its way to the remote network.',
-  fields: (t) => ({
-    eventId: t.exposeID('eventId'),
-    step: t.exposeString('step', { description: 'CLIENT, HOMESERVER, BRIDGE, DECRYPTED, REMOTE or COMMAND.' }),
-    status: t.exposeString('status', { description: 'SUCCESS, WILL_RETRY, PERM_FAILURE, UNSUPPORTED, TIMEOUT…' }),
-    checkpoint: t.field({ type: 'JsonObject', description: 'As the bridge sent it.', resolve: (row) => row.checkpoint }),
-  }),
-})
-
-const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
+export const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
   description: `An appservice of this homeserver. ${managers}`,
   fields: (t) => ({
     id: t.exposeID('id'),
@@ -54,7 +41,15 @@ const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
       description: 'Where transactions go; "websocket" when the bridge connects to us; null: nowhere.',
     }),
     status: t.field({ type: BridgeStatus, resolve: (row) => (row.status === 'paused' ? 'paused' : 'active') }),
+    type: t.exposeString('bridgeType', {
+      nullable: true,
+      description: 'What it was configured as: whatsapp, signal…; null when nobody said.',
+    }),
     createdAt: t.field({ type: 'Timestamp', resolve: (row) => row.createdAt }),
+    connected: t.boolean({
+      description: 'Whether it has its websocket open.',
+      resolve: (row, _, context) => bridgeSockets(context.instance).isConnected(row.key),
+    }),
     queueLength: t.int({
       description: 'Events and receipts that it has not acknowledged.',
       resolve: (row, _, context) => queueLength(context.instance, row),
@@ -79,7 +74,12 @@ const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
       description: 'Failed attempts of the transaction under way; 0 when deliveries work.',
       resolve: (row, _, context) => deliveryState(context.instance, row.key).failures,
     }),
-    states: t.field({ type: [BridgeState], resolve: (row, _, context) => bridgeStates(context.instance, row.key) }),
+    states: t.field({
+      type: [BridgeState],
+      description:
+        'The newest state of the bridge itself, when there is one, then of each login. A bridge that has left a transaction unanswered or refused for 30 s, or has had no websocket for as long, is BRIDGE_UNREACHABLE until it answers.',
+      resolve: (row, _, context) => bridgeStates(context.instance, row.key),
+    }),
     registration: t.field({
       type: 'JsonObject',
       description: 'With its tokens, as the Matrix specification has it.',
@@ -94,6 +94,7 @@ const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
         }),
         network: t.arg({ type: 'JsonObject', description: "The connector's own section." }),
         commandPrefix: t.arg.string(),
+        software: t.arg({ type: BridgeSoftware, description: 'Usual: HUNGRY. STANDARD: nothing that only Hungryserv can do.' }),
       },
       resolve: (row, args, context) => bridgeConfigYaml(context.instance, row, args),
     }),
@@ -121,11 +122,9 @@ builder.queryFields((t) => ({
     args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => readBridge(context.instance, requireActor(context), id),
   }),
-  messageCheckpoints: t.field({
-    type: [MessageCheckpoint],
-    description: `The steps that a message took, as bridges reported them. ${managers} Errors: M_FORBIDDEN.`,
-    args: { eventId: t.arg.string({ required: true }) },
-    resolve: (_, { eventId }, context) => messageCheckpoints(context.instance, requireActor(context), eventId),
+  loginToken: t.string({
+    description: `The provisioning secret of bridges that bbctl configures, one for all of them. It opens nothing here. ${managers} Errors: M_FORBIDDEN.`,
+    resolve: (_, __, context) => loginToken(context.instance, requireActor(context)),
   }),
 }))
 
@@ -140,16 +139,22 @@ builder.mutationFields((t) => ({
         type: 'JsonObject',
         description: 'As the Matrix specification has it. Usual: a bot `<id>bot`, ghosts `<id>_…`, receive_ephemeral.',
       }),
+      withLoginToken: t.arg.boolean({ description: 'Its provisioning API is asked with the `loginToken`, as bbctl configures it.' }),
     },
-    resolve: (_, args, context) => registerBridge(context.instance, requireActor(context), givenRegistration(args)),
+    resolve: async (_, args, context) => {
+      const actor = requireActor(context)
+      const setup = args.withLoginToken ? { provisioningSecret: await loginToken(context.instance, actor) } : {}
+      return registerBridge(context.instance, actor, givenRegistration(args), setup)
+    },
   }),
   configureBridge: t.field({
     type: Bridge,
-    description: `Registers a bridge of a type (whatsapp, signal…) on this machine unless it is registered; its configYaml is all that it needs. ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    description: `Registers a bridge of a type (whatsapp, signal…) unless it is registered; its configYaml is all that it needs. ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
     args: {
       type: t.arg.string({ required: true }),
       id: t.arg.string({ description: 'Usual: the type.' }),
-      url: t.arg.string({ description: 'Usual: the port that bridges of this type listen at, on 127.0.0.1.' }),
+      url: t.arg.string({ description: 'Usual: "websocket", for all that can.' }),
+      http: t.arg.boolean({ description: 'It is pushed to: at its address, or at the port of its type on 127.0.0.1.' }),
     },
     resolve: (_, args, context) => configureBridge(context.instance, requireActor(context), args),
   }),
@@ -177,24 +182,15 @@ builder.mutationFields((t) => ({
     args: { id: t.arg.string({ required: true }) },
     resolve: (_, { id }, context) => rotateBridgeTokens(context.instance, requireActor(context), id),
   }),
-  deleteBridge: t.boolean({
-    description: `Its registration and all its tokens end at once, what waits for it is dropped. Its ghosts and rooms stay. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
-    args: { id: t.arg.string({ required: true }) },
-    resolve: (_, { id }, context) => deleteBridge(context.instance, requireActor(context), id),
-  }),
   pingBridge: t.int({
     description: `Milliseconds until the bridge answered. For its own as_token, the owner and administrators. Errors: M_FORBIDDEN, M_URL_NOT_SET, M_BAD_STATUS, M_CONNECTION_FAILED, M_CONNECTION_TIMEOUT.`,
     args: { id: t.arg.string({ required: true }), transactionId: t.arg.string() },
     resolve: async (_, args, context) => (await pingBridge(context.instance, requireActor(context), args)).durationMs,
   }),
-  reportBridgeState: t.boolean({
-    description: 'A bridge tells its state or that of a login. Needs an as_token. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE.',
-    args: { state: t.arg({ type: 'JsonObject', required: true }) },
-    resolve: (_, { state }, context) => reportBridgeState(context.instance, requireActor(context), state),
-  }),
-  reportMessageCheckpoints: t.boolean({
-    description: 'A bridge tells how far messages got. Needs an as_token. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE.',
-    args: { checkpoints: t.arg({ type: 'JSON', required: true }) },
-    resolve: (_, { checkpoints }, context) => reportCheckpoints(context.instance, requireActor(context), checkpoints),
+  retryBridge: t.field({
+    type: Bridge,
+    description: `Delivers now what waits for the bridge: a wait ends, and an attempt that hangs is made anew. ${managers} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    args: { id: t.arg.string({ required: true }) },
+    resolve: (_, { id }, context) => retryBridge(context.instance, requireActor(context), id),
   }),
 }))
