@@ -4,13 +4,16 @@ import { notFound } from '../../src/errors.ts'
 import { requireActor } from '../../src/graphql/context.ts'
 import { instanceOfMedia } from '../../src/media/records.ts'
 import { originalFile, type ServedFile, thumbnailOf } from '../../src/media/thumbnails.ts'
-import { type Upload, uploadedMedia, uploadMedia, uploadToCreated, usualWaitMs } from '../../src/media/uploads.ts'
+import { type Upload, uploadByToken, uploadedMedia, uploadMedia, uploadToCreated, usualWaitMs } from '../../src/media/uploads.ts'
 import { type Answer, endpoint, graphql, type HandlerRequest, handlerEndpoint } from '../endpoint.ts'
 import { mediaAnswer } from '../media-answer.ts'
 import { Type } from '../type.ts'
 
 const authenticated = '/_matrix/client/v1/media'
 const legacy = '/_matrix/media/v3'
+const msc3870 = '/_matrix/media/unstable/com.beeper.msc3870'
+/** how uploads after the id were called before v1.7 */
+const msc2246 = '/_matrix/media/unstable/fi.mau.msc2246'
 
 const FileName = Type.Object({ filename: Type.Optional(Type.String()) })
 
@@ -39,6 +42,7 @@ export const uploadContent = handlerEndpoint({
 export const uploadContentToMXC = handlerEndpoint({
   method: 'PUT',
   path: `${legacy}/upload/{serverName}/{mediaId}`,
+  aliases: [`${msc2246}/upload/{serverName}/{mediaId}`],
   auth: 'accessToken',
   puppet: true,
   rateLimited: 'media',
@@ -50,16 +54,62 @@ export const uploadContentToMXC = handlerEndpoint({
   },
 })
 
-/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav1create */
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixmediav1create; with a unique id the same content is uploaded once. */
 export const createContent = endpoint({
   method: 'POST',
   path: '/_matrix/media/v1/create',
+  aliases: [`${msc2246}/create`],
   auth: 'accessToken',
   puppet: true,
   rateLimited: 'media',
-  operation: graphql(`mutation CreateMedia { createMedia { contentUri unusedExpiresAt } }`),
-  variables: () => ({}),
-  response: ({ createMedia }) => ({ content_uri: createMedia.contentUri, unused_expires_at: createMedia.unusedExpiresAt }),
+  query: Type.Object({ 'com.beeper.unique_id': Type.Optional(Type.String()), 'com.beeper.room_id': Type.Optional(Type.String()) }),
+  operation: graphql(`
+    mutation CreateMedia($uniqueId: String) { createMedia(uniqueId: $uniqueId) { contentUri unusedExpiresAt uploadedAt uploadToken } }
+  `),
+  variables: ({ query }) => ({ uniqueId: query['com.beeper.unique_id'] }),
+  response: ({ createMedia }, { query, context }) => ({
+    content_uri: createMedia.contentUri,
+    unused_expires_at: createMedia.unusedExpiresAt ?? undefined,
+    'com.beeper.unique_id': query['com.beeper.unique_id'],
+    'com.beeper.completed_at': createMedia.uploadedAt ?? undefined,
+    'com.beeper.msc3870.upload_url':
+      createMedia.uploadToken === null ? undefined : uploadUrl(context, createMedia.contentUri, createMedia.uploadToken),
+  }),
+})
+
+/** At the address that the operator named for it. */
+function uploadUrl({ host }: HandlerRequest['context'], contentUri: string, token: string): string {
+  return `${host.config.uploadUrl}${msc3870}/bytes/${contentUri.slice(contentUri.lastIndexOf('/') + 1)}?token=${token}`
+}
+
+/** Where `com.beeper.msc3870.upload_url` leads. The token in the address says whose upload it is, so no other is asked for. */
+export const uploadContentToUrl = handlerEndpoint({
+  method: 'PUT',
+  path: `${msc3870}/bytes/{mediaId}`,
+  auth: 'none',
+  waits: true,
+  query: Type.Object({ token: Type.String(), filename: Type.Optional(Type.String()) }),
+  async handle(request) {
+    const { host } = request.context
+    const name = await instanceOfMedia(host.shards, request.params.mediaId)
+    if (name === null) throw notFound('Media not found')
+    await uploadByToken(await host.instance(name), request.params.mediaId, request.query.token, uploadIn(request))
+    return { body: {} }
+  },
+})
+
+/** MSC3870: all bytes were sent. */
+export const completeUpload = endpoint({
+  method: 'POST',
+  path: `${msc3870}/upload/{serverName}/{mediaId}/complete`,
+  aliases: [`${msc2246}/upload/{serverName}/{mediaId}/complete`],
+  auth: 'accessToken',
+  puppet: true,
+  rateLimited: 'media',
+  query: FileName,
+  operation: graphql(`mutation CompleteMedia($mxc: String!, $fileName: String) { completeMedia(mxc: $mxc, fileName: $fileName) }`),
+  variables: ({ params, query }) => ({ mxc: `mxc://${params.serverName}/${params.mediaId}`, fileName: query.filename }),
+  response: ({ completeMedia }) => ({ content_uri: completeMedia }),
 })
 
 const maxUploadBytes = graphql(`query MaxUploadBytes { maxUploadBytes }`)

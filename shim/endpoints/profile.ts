@@ -2,15 +2,16 @@
 
 import { MatrixError } from '../../src/errors.ts'
 import { endpoint, graphql } from '../endpoint.ts'
-import { Type } from '../type.ts'
+import { AnyObject } from '../shape.ts'
 
+const whole = '/_matrix/client/v3/profile/{userId}'
 const field = '/_matrix/client/v3/profile/{userId}/{keyName}'
 const unstableField = '/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}/{keyName}'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3profileuserid */
 export const getUserProfile = endpoint({
   method: 'GET',
-  path: '/_matrix/client/v3/profile/{userId}',
+  path: whole,
   aliases: ['/_matrix/client/unstable/uk.tcpip.msc4133/profile/{userId}'],
   auth: 'accessTokenOptional',
   puppet: true,
@@ -45,7 +46,7 @@ export const setProfileField = endpoint({
   auth: 'accessToken',
   puppet: true,
   rateLimited: true,
-  body: Type.Object({}),
+  body: AnyObject,
   operation: graphql(`
     mutation SetProfileField($userId: ID, $key: String!, $value: JSON) { setProfileField(userId: $userId, key: $key, value: $value) }
   `),
@@ -63,5 +64,32 @@ export const deleteProfileField = endpoint({
   rateLimited: true,
   operation: graphql(`mutation DeleteProfileField($userId: ID, $key: String!) { setProfileField(userId: $userId, key: $key) }`),
   variables: ({ params }) => ({ userId: params.userId, key: params.keyName }),
+  response: () => ({}),
+})
+
+/** Sets the fields that the body names and takes away those that are null; bridges give their ghosts all that they know at once. */
+export const updateProfile = endpoint({
+  method: 'PATCH',
+  path: whole,
+  auth: 'accessToken',
+  puppet: true,
+  rateLimited: true,
+  body: AnyObject,
+  operation: graphql(`mutation UpdateProfile($userId: ID, $fields: JsonObject!) { updateProfile(userId: $userId, fields: $fields) }`),
+  variables: ({ params, body }) => ({ userId: params.userId, fields: body }),
+  response: () => ({}),
+})
+
+/** MSC4437: the body is the whole profile. */
+export const replaceProfile = endpoint({
+  method: 'PUT',
+  path: whole,
+  aliases: ['/_matrix/client/unstable/com.beeper.msc4437/profile/{userId}'],
+  auth: 'accessToken',
+  puppet: true,
+  rateLimited: true,
+  body: AnyObject,
+  operation: graphql(`mutation ReplaceProfile($userId: ID, $fields: JsonObject!) { replaceProfile(userId: $userId, fields: $fields) }`),
+  variables: ({ params, body }) => ({ userId: params.userId, fields: body }),
   response: () => ({}),
 })

@@ -1,7 +1,6 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#receipts and #fully-read-markers */
-import type { Static } from 'typebox'
 import { endpoint, graphql } from '../endpoint.ts'
-import { AnyObject } from '../shape.ts'
+import { Markers, markersIn } from '../read-markers.ts'
 import { Type } from '../type.ts'
 
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidreceiptreceipttypeeventid; further keys stand in the receipt. */
@@ -28,20 +27,6 @@ export const postReceipt = endpoint({
   response: () => ({}),
 })
 
-/** js-sdk writes null for a marker that stays where it is. */
-const EventId = Type.Optional(Type.Union([Type.String(), Type.Null()]))
-const Extra = Type.Optional(AnyObject)
-
-const Markers = Type.Object({
-  'm.fully_read': EventId,
-  'm.read': EventId,
-  'm.read.private': EventId,
-  'com.beeper.fully_read.extra': Extra,
-  'com.beeper.read.extra': Extra,
-  'com.beeper.read.private.extra': Extra,
-  'com.beeper.allow_backward': Type.Optional(Type.Boolean()),
-})
-
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidread_markers */
 export const setReadMarker = endpoint({
   method: 'POST',
@@ -55,19 +40,6 @@ export const setReadMarker = endpoint({
       setReadMarkers(roomId: $roomId, fullyRead: $fullyRead, read: $read, readPrivate: $readPrivate, allowBackward: $allowBackward)
     }
   `),
-  variables: ({ params, body }) => ({
-    roomId: params.roomId,
-    fullyRead: marker(body['m.fully_read'], body['com.beeper.fully_read.extra']),
-    read: marker(body['m.read'], body['com.beeper.read.extra']),
-    readPrivate: marker(body['m.read.private'], body['com.beeper.read.private.extra']),
-    allowBackward: body['com.beeper.allow_backward'],
-  }),
+  variables: ({ params, body }) => ({ roomId: params.roomId, ...markersIn(body) }),
   response: () => ({}),
 })
-
-function marker(
-  eventId: string | null | undefined,
-  extra: Static<typeof AnyObject> | undefined,
-): { eventId: string; extra: object } | null {
-  return typeof eventId === 'string' ? { eventId, extra: extra ?? {} } : null
-}

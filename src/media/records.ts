@@ -1,5 +1,7 @@
 /** What is known about media besides its bytes. https://spec.matrix.org/v1.19/client-server-api/#content-repository */
-import { MatrixError, notFound } from '../errors.ts'
+import { invalidParam, MatrixError, notFound } from '../errors.ts'
+import { hashSecret, newSecret } from '../ids.ts'
+import { isStorable } from '../rules/event-limits.ts'
 import type { Shard } from '../storage/storage.ts'
 import type { MediaRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
@@ -32,8 +34,37 @@ export function parseContentUri(uri: string): ContentUri {
   return { serverName: match[1]!, mediaId: match[2]! }
 }
 
-/** An id to upload to within 24 hours: an event may name it before the bytes are here. Errors: M_LIMIT_EXCEEDED. */
-export async function createMedia(instance: Instance, actor: Actor): Promise<{ contentUri: string; unusedExpiresAt: number }> {
+export interface CreatedMedia {
+  readonly contentUri: string
+  /** ms; null when it is uploaded already */
+  readonly unusedExpiresAt: number | null
+  /** ms; when the same was uploaded before: there is nothing left to upload */
+  readonly uploadedAt: number | null
+  /** stands for the user in an address to PUT the bytes to; null where the operator names no place for that */
+  readonly uploadToken: string | null
+}
+
+/** Longest `com.beeper.unique_id`, in characters. */
+const longestUniqueId = 255
+
+/**
+ * An id to upload to within 24 hours: an event may name it before the bytes are here. `uniqueId` says which content it will be: the same
+ * bridge or person is given the media that has it. Errors: M_LIMIT_EXCEEDED, M_INVALID_PARAM.
+ */
+export async function createMedia(
+  instance: Instance,
+  actor: Actor,
+  given: { readonly uniqueId?: string | null | undefined } = {},
+): Promise<CreatedMedia> {
+  const uniqueId = uniqueIdOf(actor, given.uniqueId)
+  const known = uniqueId === null ? null : await sameMedia(instance, actor, uniqueId)
+  if (known)
+    return {
+      contentUri: contentUri(instance, known.mediaId),
+      unusedExpiresAt: known.expiresAt,
+      uploadedAt: known.uploadedAt,
+      uploadToken: null,
+    }
   const now = instance.ports.now()
   const unused = actor.user === null ? 0 : await instance.storage.count('media', { user: actor.user, expiresAt: { gte: now } })
   if (unused >= mostUnused)
@@ -41,6 +72,7 @@ export async function createMedia(instance: Instance, actor: Actor): Promise<{ c
   const expired = await instance.storage.find('media', { where: { expiresAt: { lt: now - unusedLifetimeMs } }, limit: mostDropped })
   const mediaId = newMediaId(instance)
   const unusedExpiresAt = now + unusedLifetimeMs
+  const token = instance.config.uploadUrl === null ? null : newSecret(instance.ports)
   await command(instance, (decision) => {
     const user = actingUser(decision, actor).key
     for (const row of expired) dropUnused(decision, row.mediaId)
@@ -53,14 +85,37 @@ export async function createMedia(instance: Instance, actor: Actor): Promise<{ c
       createdAt: now,
       uploadedAt: null,
       expiresAt: unusedExpiresAt,
+      uniqueId,
+      uploadHash: token && hashSecret(token),
     })
   })
-  return { contentUri: contentUri(instance, mediaId), unusedExpiresAt }
+  return {
+    contentUri: contentUri(instance, mediaId),
+    unusedExpiresAt,
+    uploadedAt: null,
+    uploadToken: token,
+  }
 }
 
-export function putMedia(decision: Decision, media: Omit<MediaRow, 'instance'>): void {
+/** Whose content it is, and which: what two networks call alike is not the same. */
+function uniqueIdOf(actor: Actor, uniqueId: string | null | undefined): string | null {
+  if (!uniqueId) return null
+  if (uniqueId.length > longestUniqueId || !isStorable(uniqueId)) throw invalidParam(`unique_id has at most ${longestUniqueId} characters`)
+  return `${actor.appservice === null ? `user ${actor.user}` : `appservice ${actor.appservice}`} ${uniqueId}`
+}
+
+/** What is uploaded; else what the same user began. */
+async function sameMedia(instance: Instance, actor: Actor, uniqueId: string): Promise<MediaRow | null> {
+  const rows = await instance.storage.find('media', { where: { uniqueId }, orderBy: ['mediaId'], limit: mostDropped })
+  const begun = () => rows.find((row) => row.user === actor.user && row.sizeBytes === null && !isExpired(instance, row))
+  return rows.find((row) => row.sizeBytes !== null) ?? begun() ?? null
+}
+
+type NewMedia = Omit<MediaRow, 'instance' | 'uniqueId' | 'uploadHash'> & Partial<Pick<MediaRow, 'uniqueId' | 'uploadHash'>>
+
+export function putMedia(decision: Decision, media: NewMedia): void {
   const instance = decision.instance.key
-  decision.put('media', { instance, ...media })
+  decision.put('media', { uniqueId: null, uploadHash: null, ...media, instance })
   decision.put('mediaId', { mediaId: media.mediaId, instance })
 }
 

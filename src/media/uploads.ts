@@ -2,6 +2,7 @@
 import { rm } from 'node:fs/promises'
 import type { Readable } from 'node:stream'
 import { forbidden, invalidParam, MatrixError, notFound } from '../errors.ts'
+import { hashSecret } from '../ids.ts'
 import { isStorable } from '../rules/event-limits.ts'
 import type { MediaRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
@@ -24,7 +25,7 @@ const longestName = 255
 
 /** Errors: M_TOO_LARGE, before the body is read where its size is announced. */
 export async function uploadMedia(instance: Instance, actor: Actor, upload: Upload): Promise<{ contentUri: string }> {
-  const described = check(instance, upload)
+  const described = describe(instance, upload)
   const mediaId = newMediaId(instance)
   await keep(instance, mediaId, upload, (sizeBytes) =>
     command(instance, (decision) => {
@@ -50,12 +51,49 @@ const underWay = local(() => new Set<string>())
  * Uploads to an id made by createMedia, once. Errors: M_NOT_FOUND for an unknown or expired id, M_FORBIDDEN for another user's,
  * M_CANNOT_OVERWRITE_MEDIA, M_TOO_LARGE.
  */
-export async function uploadToCreated(instance: Instance, actor: Actor, uri: ContentUri, upload: Upload): Promise<boolean> {
-  const { mediaId } = uri
+export function uploadToCreated(instance: Instance, actor: Actor, uri: ContentUri, upload: Upload): Promise<boolean> {
   const user = requireUser(actor)
+  return fill(instance, uri, upload, (row) => {
+    if (row.user !== user) throw forbidden('Only who created it may upload it')
+  })
+}
+
+/**
+ * The same for who holds the address that createMedia handed out (MSC3870): the token in it stands for whoever created the id.
+ * Errors: M_NOT_FOUND, also for a wrong token; M_CANNOT_OVERWRITE_MEDIA, M_TOO_LARGE.
+ */
+export function uploadByToken(instance: Instance, mediaId: string, token: string, upload: Upload): Promise<boolean> {
+  const hash = hashSecret(token)
+  return fill(instance, { serverName: instance.userDomain, mediaId }, upload, (row) => {
+    if (row.uploadHash !== hash) throw notFound('Media not found')
+  })
+}
+
+/**
+ * Says that all bytes were sent to that address; they count from when they came. `fileName` counts where the upload brought none. Errors: M_NOT_FOUND, M_FORBIDDEN for another user's,
+ * M_NOT_YET_UPLOADED when nothing came.
+ */
+export async function completeUpload(instance: Instance, actor: Actor, uri: ContentUri, fileName: string | null): Promise<string> {
+  const row = await findMedia(instance, uri)
+  if (row.user !== requireUser(actor)) throw forbidden('Only who created it may complete it')
+  if (row.sizeBytes === null) throw new MatrixError('M_NOT_YET_UPLOADED', 'Media has not been uploaded yet')
+  if (row.fileName === null && fileName) {
+    await command(instance, (decision) => {
+      const now = decision.get('media', { mediaId: row.mediaId })
+      if (now?.fileName === null) putMedia(decision, { ...now, fileName: nameOf(fileName) })
+    })
+  }
+  return contentUri(instance, row.mediaId)
+}
+
+/** `check` throws unless the row may be uploaded to by who asks. */
+async function fill(instance: Instance, uri: ContentUri, upload: Upload, check: (row: MediaRow) => void): Promise<boolean> {
+  const { mediaId } = uri
   const uploading = underWay(instance)
-  requireUnused(await findMedia(instance, uri), user)
-  const described = check(instance, upload)
+  const found = await findMedia(instance, uri)
+  check(found)
+  requireUnused(found)
+  const described = describe(instance, upload)
   if (uploading.has(mediaId)) throw overwrites()
   uploading.add(mediaId)
   try {
@@ -63,8 +101,9 @@ export async function uploadToCreated(instance: Instance, actor: Actor, uri: Con
       command(instance, (decision) => {
         const row = decision.get('media', { mediaId })
         if (!row) throw notFound('Media not found')
-        requireUnused(row, user)
-        putMedia(decision, { ...row, ...described, sizeBytes, uploadedAt: decision.now, expiresAt: null })
+        check(row)
+        requireUnused(row)
+        putMedia(decision, { ...row, ...described, sizeBytes, uploadedAt: decision.now, expiresAt: null, uploadHash: null })
         decision.onCommitted(() => wakeReaders(instance, mediaId))
       }),
     )
@@ -74,8 +113,7 @@ export async function uploadToCreated(instance: Instance, actor: Actor, uri: Con
   }
 }
 
-function requireUnused(row: MediaRow, user: number): void {
-  if (row.user !== user) throw forbidden('Only who created it may upload it')
+function requireUnused(row: MediaRow): void {
   if (row.sizeBytes !== null) throw overwrites()
 }
 
@@ -83,15 +121,16 @@ function overwrites(): MatrixError {
   return new MatrixError('M_CANNOT_OVERWRITE_MEDIA', 'Media cannot be overwritten')
 }
 
-function check(instance: Instance, upload: Upload): Pick<MediaRow, 'contentType' | 'fileName'> {
+function describe(instance: Instance, upload: Upload): Pick<MediaRow, 'contentType' | 'fileName'> {
   const most = instance.config.maxUploadBytes
   if (upload.sizeBytes !== null && upload.sizeBytes > most) throw tooLarge(most)
   const { contentType, fileName } = upload
-  if (fileName !== null && !isStorable(fileName)) throw invalidParam('filename holds a character that cannot be stored')
-  return {
-    contentType: contentType && contentType.length <= longestName ? contentType : null,
-    fileName: fileName && Array.from(fileName).slice(0, longestName).join(''),
-  }
+  return { contentType: contentType && contentType.length <= longestName ? contentType : null, fileName: fileName && nameOf(fileName) }
+}
+
+function nameOf(fileName: string): string {
+  if (!isStorable(fileName)) throw invalidParam('filename holds a character that cannot be stored')
+  return Array.from(fileName).slice(0, longestName).join('')
 }
 
 async function keep(instance: Instance, mediaId: string, upload: Upload, record: (sizeBytes: number) => Promise<void>): Promise<void> {

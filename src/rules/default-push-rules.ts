@@ -15,11 +15,39 @@ function defaultRule(ruleId: string, conditions: readonly JsonObject[], actions:
   return { rule_id: ruleId, default: true, enabled: true, conditions, actions }
 }
 
+/** Few enough that a reaction is meant for somebody. */
+const smallRoom = { kind: 'room_member_count', is: '<20' }
+
+/**
+ * What Beeper adds: bridges accept invitations by themselves, edit what they have brought, and say of each message how it went. That
+ * somebody reacted to one's own message is silent too, and a client that wants to hear of it gives the rule other actions.
+ */
+function beeperRules(userId: string): PushRule[] {
+  return [
+    defaultRule('.com.beeper.suppress_auto_invite', [
+      eventMatch('type', 'm.room.member'),
+      eventMatch('content.membership', 'invite'),
+      eventMatch('state_key', userId),
+      { kind: 'event_property_is', key: 'content.fi\\.mau\\.will_auto_accept', value: true },
+    ]),
+    defaultRule('.com.beeper.suppress_edits', [{ kind: 'event_property_is', key: 'content.m\\.relates_to.rel_type', value: 'm.replace' }]),
+    defaultRule('.com.beeper.suppress_send_message_status', [eventMatch('type', 'com.beeper.message_send_status')]),
+    defaultRule('.com.beeper.suppress_power_levels', [eventMatch('type', 'm.room.power_levels')]),
+    defaultRule('.com.beeper.reaction', [
+      eventMatch('type', 'm.reaction'),
+      smallRoom,
+      // MSC3664: about the event that this one relates to.
+      { kind: 'im.nheko.msc3664.related_event_match', rel_type: 'm.annotation', key: 'sender', pattern: userId },
+    ]),
+  ]
+}
+
 /** The server-default rules of a user. https://spec.matrix.org/v1.19/client-server-api/#predefined-rules */
 export function defaultPushRules(userId: string): PushRuleset {
   return {
     override: [
       { ...defaultRule('.m.rule.master', []), enabled: false },
+      ...beeperRules(userId),
       defaultRule('.m.rule.suppress_notices', [eventMatch('content.msgtype', 'm.notice')]),
       defaultRule(
         '.m.rule.invite_for_me',

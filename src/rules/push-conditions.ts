@@ -1,7 +1,7 @@
 import { compileGlob, type TextTest } from './glob.ts'
 import { maxPatternLength } from './push-rules.ts'
 import { ignoreCase, type PushSubject, type PushUser, type TableKey } from './push-subject.ts'
-import { isArray, isObject, type Json } from './values.ts'
+import { isArray, isObject, type Json, type JsonObject } from './values.ts'
 
 /** A condition of a push rule, compiled. https://spec.matrix.org/v1.19/client-server-api/#conditions-1 */
 export interface PushCondition {
@@ -29,6 +29,8 @@ export function compileCondition(condition: Json): PushCondition {
       return typeof key === 'string' ? { matches: (subject) => subject.senderLevel >= subject.notificationLevel(key) } : neverMatches
     case 'contains_display_name':
       return containsDisplayName()
+    case 'im.nheko.msc3664.related_event_match':
+      return relatedSender(condition)
     default:
       return neverMatches
   }
@@ -104,6 +106,12 @@ function roomMemberCount(is: Json | undefined): PushCondition {
     default:
       return { matches: (subject) => subject.memberCount === count }
   }
+}
+
+/** MSC3664, so far as it asks who sent the event that this one relates to. */
+function relatedSender({ key, pattern, rel_type: relType }: JsonObject): PushCondition {
+  if (key !== 'sender' || typeof pattern !== 'string' || typeof relType !== 'string') return neverMatches
+  return { matches: ({ related }) => related?.relType === relType && related.sender === pattern }
 }
 
 /** "This matches messages where content.body contains the owner's display name in that room." */

@@ -22,7 +22,8 @@ export const silence: PushOutcome = Object.freeze({ notify: false, highlight: fa
 export function compilePushRules(ruleset: PushRuleset): PushEvaluator {
   const steps = pushRuleKinds.flatMap((kind) => {
     const enabled = ruleset[kind].filter((rule) => rule.enabled)
-    return tabulate(enabled.map((rule) => compileRule(kind, rule)).filter((rule) => rule !== null))
+    const rows = tabulate(enabled.map((rule) => compileRule(kind, rule)).filter((rule) => rule !== null))
+    return kind === 'room' ? [unlessMuted, ...rows] : rows
   })
   return (subject, user) => {
     // "Homeservers MUST NOT notify the Push Gateway for events that the user has sent themselves."
@@ -43,6 +44,8 @@ interface CompiledRule {
 }
 
 type Step = (subject: PushSubject, user: PushUser) => PushOutcome | null
+
+const unlessMuted: Step = (_, user) => (user.muted ? silence : null)
 
 /** Rules in a row that need a value of the same property become one look into a table: there may be thousands of muted rooms. */
 function tabulate(rules: readonly CompiledRule[]): readonly Step[] {

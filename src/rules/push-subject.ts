@@ -24,6 +24,13 @@ export interface PushSubject {
   readonly withoutCase: Readonly<Record<TableKey, string>>
   /** Whether the event says whom it mentions: then the legacy rules that search its body do not apply. */
   readonly hasMentions: boolean
+  /** How the event relates to another, and who sent that one; null for an event that relates to none that is known. */
+  readonly related: Related | null
+}
+
+export interface Related {
+  readonly relType: string
+  readonly sender: string
 }
 
 /** The user whose rules are evaluated. */
@@ -31,9 +38,17 @@ export interface PushUser {
   readonly userId: string
   /** In the event's room. */
   readonly displayName?: string | undefined
+  /** The user muted the event's room: as a room rule without actions, so that mentions and keywords still come through. */
+  readonly muted?: boolean
 }
 
-export function pushSubject(event: PushEvent, room: { readonly memberCount: number; readonly powerLevels: PowerLevels }): PushSubject {
+interface RoomOfSubject {
+  readonly memberCount: number
+  readonly powerLevels: PowerLevels
+  readonly related?: Related | null
+}
+
+export function pushSubject(event: PushEvent, room: RoomOfSubject): PushSubject {
   const { type, sender, room_id, content } = event
   return {
     event,
@@ -43,6 +58,7 @@ export function pushSubject(event: PushEvent, room: { readonly memberCount: numb
     body: typeof content.body === 'string' ? ignoreCase(content.body) : '',
     withoutCase: { type: ignoreCase(type), sender: ignoreCase(sender), room_id: ignoreCase(room_id) },
     hasMentions: content['m.mentions'] !== undefined,
+    related: room.related ?? null,
   }
 }
 

@@ -159,7 +159,9 @@ export async function setPassword(instance: Instance, actor: Actor | null, args:
     requireActive(user)
     decision.put('user', { ...user, passwordHash })
     if (args.keepSessions) return
-    for (const device of devicesOf(decision, user.key)) if (device.accessHash !== actor?.tokenHash) removeDevice(decision, device)
+    for (const device of devicesOf(decision, user.key)) {
+      if (user.key !== actor?.user || device.deviceId !== actor.device) removeDevice(decision, device)
+    }
   })
   return password
 }

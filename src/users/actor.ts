@@ -11,4 +11,6 @@ export interface Actor {
   readonly admin: boolean
   /** hash of the access token, for logout */
   readonly tokenHash: string
+  /** when the access token ends by itself, ms since the epoch; null or left out: never */
+  readonly tokenExpiresAt?: number | null
 }

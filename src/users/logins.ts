@@ -2,11 +2,11 @@
 import { forbidden, MatrixError } from '../errors.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
 import type { Instance } from '../stream/instance.ts'
-import { fullUserId, loginAsAppservice, loginWithJwt, loginWithPassword, loginWithToken } from './accounts.ts'
+import { fullUserId, loginAsAppservice, loginWithJwt, loginWithPassword, loginWithToken, setPassword } from './accounts.ts'
 import type { Actor } from './actor.ts'
 import { authenticateInteractively } from './interactive-auth.ts'
 import { countAttempt } from './login-limits.ts'
-import { verifyPassword } from './passwords.ts'
+import { checkPassword, verifyPassword } from './passwords.ts'
 import { makeLoginToken, type NewSession, type Session } from './sessions.ts'
 import { requireUser } from './users.ts'
 
@@ -95,6 +95,38 @@ export async function generateLoginToken(
     body: {},
   })
   return makeLoginToken(instance, actor)
+}
+
+/**
+ * A new password of one's own; asks for the old one. Every other session ends, unless `logoutDevices` is false.
+ * https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword
+ * Errors: 401 with `flows` and `session`, M_FORBIDDEN for appservices, M_WEAK_PASSWORD, M_INVALID_PARAM, M_MISSING_PARAM, M_LIMIT_EXCEEDED.
+ */
+export async function changePassword(
+  instance: Instance,
+  actor: Actor,
+  args: {
+    newPassword?: string | null | undefined
+    logoutDevices?: boolean | null | undefined
+    auth?: JsonObject | null | undefined
+    ip?: string | null
+  },
+): Promise<boolean> {
+  if (actor.appservice !== null) throw forbidden('Appservices have no password')
+  const given = args.newPassword ?? null
+  if (given !== null) checkPassword(given)
+  const { body } = await authenticateInteractively(instance, {
+    purpose: `account/password ${actor.userId}`,
+    flows: [['m.login.password']],
+    checks: { 'm.login.password': (auth) => checkOwnPassword(instance, actor, auth, args.ip ?? null) },
+    auth: args.auth ?? null,
+    body: { password: given, keepSessions: args.logoutDevices === false },
+  })
+  // Some clients send the rest with the first request only.
+  const password = needed('new_password', given ?? body.password)
+  const keepSessions = typeof args.logoutDevices === 'boolean' ? !args.logoutDevices : body.keepSessions
+  await setPassword(instance, actor, { userId: actor.userId, password, keepSessions })
+  return true
 }
 
 /** The `m.login.password` stage: the identifier must be the token's own user. Errors: M_FORBIDDEN, M_LIMIT_EXCEEDED. */

@@ -64,18 +64,31 @@ export function profileOf(user: Pick<UserRow, 'displayName' | 'avatarUrl' | 'pro
   }
 }
 
-/** The row with one field set, or taken away by null. Errors: M_INVALID_PARAM, M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE. */
-export function withProfileField(user: UserRow, key: string, value: Json): UserRow {
-  if (key === 'displayname') return { ...user, displayName: checkText(key, value, longestDisplayName) }
-  if (key === 'avatar_url') return { ...user, avatarUrl: checkText(key, value, longestAvatarUrl) }
-  if (key === '') throw new MatrixError('M_INVALID_PARAM', 'A profile field needs a name')
-  if (Buffer.byteLength(key) > keyBytes) throw new MatrixError('M_KEY_TOO_LARGE', `Names of profile fields have at most ${keyBytes} bytes`)
-  const { [key]: _before, ...others } = JSON.parse(user.profile) as JsonObject
-  const changed = { ...user, profile: JSON.stringify(value === null ? others : { ...others, [key]: value }) }
+/** The row with these fields set, or taken away by null. Errors: M_BAD_JSON, M_INVALID_PARAM, M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE. */
+export function withProfileFields(user: UserRow, fields: JsonObject): UserRow {
+  const { displayname, avatar_url, ...others } = fields
+  for (const key of Object.keys(others)) checkKey(key)
+  const kept = Object.entries({ ...(JSON.parse(user.profile) as JsonObject), ...others }).filter(([, value]) => value !== null)
+  const changed = {
+    ...user,
+    ...(displayname !== undefined && { displayName: checkText('displayname', displayname, longestDisplayName) }),
+    ...(avatar_url !== undefined && { avatarUrl: checkText('avatar_url', avatar_url, longestAvatarUrl) }),
+    profile: JSON.stringify(Object.fromEntries(kept)),
+  }
   if (Buffer.byteLength(JSON.stringify(profileOf(changed))) > profileBytes) {
     throw new MatrixError('M_PROFILE_TOO_LARGE', `A profile has at most ${profileBytes} bytes`)
   }
   return changed
+}
+
+/** The row with these fields and no others. Errors: as withProfileFields. */
+export function withWholeProfile(user: UserRow, fields: JsonObject): UserRow {
+  return withProfileFields({ ...user, displayName: null, avatarUrl: null, profile: '{}' }, fields)
+}
+
+function checkKey(key: string): void {
+  if (key === '') throw new MatrixError('M_INVALID_PARAM', 'A profile field needs a name')
+  if (Buffer.byteLength(key) > keyBytes) throw new MatrixError('M_KEY_TOO_LARGE', `Names of profile fields have at most ${keyBytes} bytes`)
 }
 
 function checkText(key: string, value: Json, longest: number): string | null {

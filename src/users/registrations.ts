@@ -16,6 +16,8 @@ export interface Registration {
   readonly content: JsonObject
   readonly rateLimited: boolean
   readonly receiveEphemeral: boolean
+  /** it is told what its own users did; `hungryserv.own_events: false` in the registration says that it does not want to be */
+  readonly ownEvents: boolean
 }
 
 /** Under this name the memory holds all registrations; whoever puts an appservice row sets it anew. */
@@ -32,6 +34,7 @@ export function parseRegistration(row: AppserviceRow): Registration {
     content,
     rateLimited: content['rate_limited'] === true,
     receiveEphemeral: content['receive_ephemeral'] === true || content['de.sorunome.msc2409.push_ephemeral'] === true,
+    ownEvents: content['hungryserv.own_events'] !== false,
   }
 }
 

@@ -225,10 +225,8 @@ export function removeSecret(decision: Decision, hash: string): void {
   const secret = decision.get('secret', { hash })
   if (!secret) return
   decision.remove('secret', secret)
-  const ended = () => decision.instance.upward.secretEnded(hash)
-  decision.onApplied(ended)
-  // Once more: who looked it up before the commit found it, and remembers it.
-  decision.onCommitted(ended)
+  // Not before it is durable: on a 401 clients throw away what they hold.
+  decision.onCommitted(() => decision.instance.upward.secretEnded(hash))
 }
 
 function devicesKey(user: number): string {

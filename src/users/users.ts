@@ -88,6 +88,17 @@ export function putUser(decision: Decision, row: UserRow): void {
   )
 }
 
+/** Takes a row away, also where the syncing users are listed. */
+export function removeUser(decision: Decision, row: UserRow): void {
+  decision.remove('user', row)
+  if (!row.syncs) return
+  const syncing = syncingUsers(decision)
+  decision.set(
+    syncersKey,
+    syncing.filter((user) => user.key !== row.key),
+  )
+}
+
 /** A user gets a first device: from now on events are evaluated for them. */
 export function startSyncing(decision: Decision, user: UserRow): UserRow {
   if (user.syncs) return user

@@ -279,6 +279,74 @@ describe('a created id', () => {
   })
 })
 
+describe('content with a unique id', () => {
+  const create = (client: Client, query: string) => client.post(`/_matrix/media/v1/create?${query}`)
+  const named = 'com.beeper.unique_id=hash1&com.beeper.room_id=!r:example.com'
+
+  it('is uploaded once: whoever of the same bridge names it again is given what is there', async () => {
+    const bridge = await registerBridge(test, 'unique')
+    const as = (n: number) => bridge.as(bridge.ghost(n))
+    const ask = (n: number) => as(n).request('POST', `/_matrix/media/v1/create?${named}`)
+    for (const n of [1, 2]) await as(n).request('PUT', `/profile/${encodeURIComponent(bridge.ghost(n))}`, {})
+    const first = (await ask(1)).body
+    assert.equal(first['com.beeper.unique_id'], 'hash1')
+    assert.equal(first['com.beeper.completed_at'], undefined)
+    assert.equal((await ask(1)).body.content_uri, first.content_uri, 'what was begun goes on')
+    assert.notEqual((await ask(2)).body.content_uri, first.content_uri, 'but by who began it')
+    const sent = await as(1).request('PUT', `${upload}/${first.content_uri.slice(6)}`, undefined, { raw: 'bytes' })
+    assert.equal(sent.status, 200)
+    const again = (await ask(2)).body
+    assert.deepEqual(again, { content_uri: first.content_uri, 'com.beeper.unique_id': 'hash1', 'com.beeper.completed_at': now })
+    const other = (await create(test.owner, named)).body
+    assert.notEqual(other.content_uri, first.content_uri, 'what others call alike is something else')
+    const refused = await create(test.owner, `com.beeper.unique_id=${'x'.repeat(256)}`)
+    assert.deepEqual([refused.status, refused.body.errcode], [400, 'M_INVALID_PARAM'])
+  })
+})
+
+describe('completing an upload', () => {
+  const complete = (client: Client, uri: string, query = '', base = 'com.beeper.msc3870') =>
+    client.request('POST', `/_matrix/media/unstable/${base}/upload/${uri.slice(6)}/complete${query}`, {})
+
+  it('answers who created it once the bytes are there, under the names of old too', async () => {
+    const old = '/_matrix/media/unstable/fi.mau.msc2246'
+    const { content_uri: uri } = (await test.owner.post(`${old}/create`)).body
+    const early = await complete(test.owner, uri)
+    assert.deepEqual([early.status, early.body.errcode], [504, 'M_NOT_YET_UPLOADED'])
+    assert.equal((await complete(reader, uri)).status, 403)
+    assert.equal((await test.owner.request('PUT', `${old}/upload/${uri.slice(6)}`, undefined, { raw: 'bytes' })).status, 200)
+    assert.deepEqual((await complete(test.owner, uri, '?filename=a.txt')).body, { content_uri: uri })
+    assert.deepEqual((await complete(test.owner, uri, '', 'fi.mau.msc2246')).body, { content_uri: uri })
+    const { headers } = await reader.get(paths(uri).authenticated)
+    assert.match(headers.get('content-disposition') ?? '', /a\.txt/)
+    assert.equal((await complete(test.owner, 'mxc://example.com/none')).status, 404)
+    assert.equal((await test.request('POST', `${old}/create`)).status, 401)
+    assert.equal((await test.request('PUT', `${old}/upload/${uri.slice(6)}`, undefined, { raw: 'x' })).status, 401)
+    assert.equal((await test.request('POST', `${old}/upload/${uri.slice(6)}/complete`)).status, 401)
+    const done = 'mutation($mxc: String!) { completeMedia(mxc: $mxc) }'
+    assert.equal((await test.owner.graphql(done, { mxc: uri })).data.completeMedia, uri)
+    assert.equal((await reader.graphql(done, { mxc: uri })).errors[0].extensions.errcode, 'M_FORBIDDEN')
+  })
+
+  it('follows bytes that were sent to the address handed out, without a token, and once', async () => {
+    const place = 'https://uploads.example.com'
+    await using home = await startServer({ config: { uploadUrl: place } })
+    const { owner } = home
+    const handed = (await owner.post('/_matrix/media/v1/create')).body
+    const url: string = handed['com.beeper.msc3870.upload_url']
+    assert.ok(url.startsWith(`${place}/_matrix/media/unstable/com.beeper.msc3870/bytes/`))
+    const address = url.replace(place, home.url)
+    const put = (to: string) => fetch(to, { method: 'PUT', body: 'bytes', headers: { 'content-type': 'text/plain' } })
+    assert.equal((await put(`${address}x`)).status, 404, 'a wrong token is like an unknown id')
+    assert.equal((await put(address.replace(/token=.*/, ''))).status, 400)
+    assert.equal((await put(address)).status, 200)
+    assert.equal((await put(address)).status, 404, 'the address is used up')
+    assert.deepEqual((await complete(owner, handed.content_uri, '?filename=b.txt')).body, { content_uri: handed.content_uri })
+    const read = await owner.get(paths(handed.content_uri).authenticated)
+    assert.deepEqual([read.body, read.headers.get('content-type')], ['bytes', 'text/plain'])
+  })
+})
+
 describe('the legacy paths', () => {
   it('are closed where the configuration says so, and the others stay open', async () => {
     const closed = await startServer({ config: { legacyMedia: 'closed' } })

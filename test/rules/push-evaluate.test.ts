@@ -6,7 +6,7 @@ import { parsePowerLevels } from '../../src/rules/power-levels.ts'
 import { parsePath } from '../../src/rules/push-conditions.ts'
 import { compilePushRules, type PushOutcome, silence } from '../../src/rules/push-evaluate.ts'
 import { type PushRule, type PushRuleset, pushRuleKinds, putPushRule } from '../../src/rules/push-rules.ts'
-import { type PushEvent, pushSubject } from '../../src/rules/push-subject.ts'
+import { type PushEvent, pushSubject, type Related } from '../../src/rules/push-subject.ts'
 import { roomVersions } from '../../src/rules/room-version.ts'
 import { isRefusal, type Json, type JsonObject } from '../../src/rules/values.ts'
 
@@ -18,6 +18,8 @@ interface Occasion {
   readonly memberCount?: number
   readonly displayName?: string
   readonly powerLevels?: JsonObject
+  readonly related?: Related
+  readonly muted?: boolean
 }
 
 function event(type: string, content: JsonObject, more: JsonObject = {}): PushEvent {
@@ -31,10 +33,10 @@ function text(body: string, content: JsonObject = {}): PushEvent {
 function evaluate(
   ruleset: PushRuleset,
   subject: PushEvent,
-  { memberCount = 3, displayName, powerLevels = {} }: Occasion = {},
+  { memberCount = 3, displayName, powerLevels = {}, related, muted = false }: Occasion = {},
 ): PushOutcome {
-  const room = { memberCount, powerLevels: parsePowerLevels(powerLevels, roomVersions[11]) }
-  return compilePushRules(ruleset)(pushSubject(subject, room), { userId: alice, displayName })
+  const room = { memberCount, powerLevels: parsePowerLevels(powerLevels, roomVersions[11]), related: related ?? null }
+  return compilePushRules(ruleset)(pushSubject(subject, room), { userId: alice, displayName, muted })
 }
 
 /** Whether one condition holds. */
@@ -68,15 +70,42 @@ suite('what the default rules make of an event', () => {
     assert.equal(evaluate(defaults, event('m.room.member', { membership: 'invite' }, { state_key: '@carol:example.com' })), silence)
     assert.equal(evaluate(defaults, event('com.beeper.message_send_status', {})), silence)
   })
+  test('an invite that the bridge accepts by itself is silent', () => {
+    const content = { membership: 'invite', 'fi.mau.will_auto_accept': true }
+    assert.equal(evaluate(defaults, event('m.room.member', content, { state_key: alice })), silence)
+  })
+  test('message status and power levels stay silent for who wants to hear of everything', () => {
+    const everything = withRule(defaults, 'underride', 'all', { conditions: [], actions: ['notify'] })
+    assert.equal(evaluate(everything, event('x', {})).notify, true)
+    assert.equal(evaluate(everything, event('com.beeper.message_send_status', {})), silence)
+    assert.equal(evaluate(everything, event('m.room.power_levels', {}, { state_key: '' })), silence)
+  })
+  test('a reaction to an own message notifies in a small room when the rule says so', () => {
+    const override = defaults.override.map((rule) => (rule.rule_id === '.com.beeper.reaction' ? { ...rule, actions: ['notify'] } : rule))
+    const reaction = (sender: string, memberCount: number) =>
+      evaluate({ ...defaults, override }, event('m.reaction', {}), { memberCount, related: { relType: 'm.annotation', sender } }).notify
+    assert.equal(reaction(alice, 19), true)
+    assert.equal(reaction(alice, 20), false)
+    assert.equal(reaction('@bob:example.com', 2), false)
+  })
+  test('in a muted room only mentions and keywords notify, whatever the sender’s rule says', () => {
+    const ruleset = withRule(withRule(defaults, 'content', 'k', { pattern: 'cake', actions: ['notify'] }), 'sender', '@bob:example.com', {
+      actions: ['notify'],
+    })
+    const heard = (subject: PushEvent) => evaluate(ruleset, subject, { muted: true }).notify
+    assert.equal(heard(text('hi')), false)
+    assert.equal(heard(text('cake')), true)
+    assert.equal(heard(text('hi', { 'm.mentions': { user_ids: [alice] } })), true)
+  })
   test('an invite for the user notifies with a sound', () => {
     const invite = event('m.room.member', { membership: 'invite' }, { state_key: alice })
     assert.deepEqual(evaluate(defaults, invite), { ...plain, sound, tweaks: { sound } })
   })
-  test('a mention highlights, in an edit too', () => {
+  test('a mention highlights, but not in an edit: bridges edit what they brought long ago', () => {
     const mention = { 'm.mentions': { user_ids: ['@x:y', alice] } }
     const highlighted = { notify: true, highlight: true, sound, tweaks: { sound, highlight: true } }
     assert.deepEqual(evaluate(defaults, text('hi', mention)), highlighted)
-    assert.deepEqual(evaluate(defaults, text('hi', { ...mention, 'm.relates_to': { rel_type: 'm.replace' } })), highlighted)
+    assert.equal(evaluate(defaults, text('hi', { ...mention, 'm.relates_to': { rel_type: 'm.replace' } })), silence)
     assert.deepEqual(evaluate(defaults, text('hi', { 'm.mentions': { user_ids: alice } })), plain)
   })
   test('a mention of the room highlights if the sender may notify everybody', () => {

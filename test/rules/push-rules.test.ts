@@ -80,7 +80,7 @@ suite('changing push rules', () => {
   test('a new rule goes to the top of its kind, below the master rule, and is enabled', () => {
     assert.deepEqual(ids(put(put(defaults, 'one'), 'two')), ['two', 'one'])
     const ruleset = accepted(putPushRule(defaults, 'override', 'mine', { conditions: [], actions: [] }))
-    assert.deepEqual(ids(ruleset, 'override').slice(0, 3), ['.m.rule.master', 'mine', '.m.rule.suppress_notices'])
+    assert.deepEqual(ids(ruleset, 'override').slice(0, 3), ['.m.rule.master', 'mine', '.com.beeper.suppress_auto_invite'])
     assert.deepEqual(findPushRule(ruleset, 'override', 'mine'), {
       rule_id: 'mine',
       default: false,

@@ -197,6 +197,56 @@ describe('a login token', () => {
   })
 })
 
+describe('a new password', () => {
+  const path = '/account/password'
+  const next = 'another good password'
+  async function person(name: string) {
+    rest()
+    await registerPerson(await test.server.host.defaultInstance(), { username: name, password: testPassword, inhibitLogin: true })
+    const as = { ...asAnn, identifier: { type: 'm.id.user', user: name } }
+    const session = async () => test.client((await logIn(as)).body.access_token)
+    return { as, session, auth: { type: 'm.login.password', identifier: as.identifier, password: testPassword } }
+  }
+
+  it('takes the old one, and ends all sessions but the one that asks', async () => {
+    const { as, session, auth } = await person('nora')
+    const [own, other] = [await session(), await session()]
+    const asked = await own.post(path, { new_password: next })
+    assert.deepEqual([asked.status, asked.body.errcode, asked.body.flows], [401, undefined, [{ stages: ['m.login.password'] }]])
+    const wrong = await own.post(path, { new_password: next, auth: { ...auth, password: 'no', session: asked.body.session } })
+    assert.deepEqual([wrong.status, wrong.body.errcode], [401, 'M_FORBIDDEN'])
+    assert.equal((await logIn(as)).status, 200)
+    // The rest was said before.
+    const done = await own.post(path, { auth: { ...auth, session: asked.body.session } })
+    assert.deepEqual([done.status, done.body], [200, {}])
+    assert.equal((await logIn(as)).status, 403)
+    assert.equal((await logIn({ ...as, password: next })).status, 200)
+    assert.equal((await own.get('/account/whoami')).status, 200)
+    assert.equal((await other.get('/account/whoami')).status, 401)
+  })
+
+  it('leaves the other sessions where it was asked to', async () => {
+    const { session, auth } = await person('nils')
+    const [own, other] = [await session(), await session()]
+    assert.equal((await own.post(path, { new_password: next, logout_devices: false, auth })).status, 200)
+    assert.equal((await other.get('/account/whoami')).status, 200)
+  })
+
+  it('is refused when it is weak or missing, with the password of somebody else, and to appservices', async () => {
+    const { session, auth } = await person('nina')
+    const own = await session()
+    const weak = await own.post(path, { new_password: 'short', auth })
+    assert.deepEqual([weak.status, weak.body.errcode], [400, 'M_WEAK_PASSWORD'])
+    const missing = await own.post(path, { auth })
+    assert.deepEqual([missing.status, missing.body.errcode], [400, 'M_MISSING_PARAM'])
+    const other = await own.post(path, { new_password: next, auth: { ...auth, identifier: asAnn.identifier } })
+    assert.deepEqual([other.status, other.body.errcode], [401, 'M_FORBIDDEN'])
+    const bridge = await registerBridge(test, 'passwords')
+    const bot = await test.client(bridge.as_token).post(path, { new_password: next })
+    assert.deepEqual([bot.status, bot.body.errcode], [403, 'M_FORBIDDEN'])
+  })
+})
+
 describe('sessions', () => {
   it('are listed, and end with logout', async () => {
     rest()

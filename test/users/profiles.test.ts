@@ -1,9 +1,13 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, it } from 'node:test'
 import { createRoom } from '../../src/rooms/create.ts'
+import { changeProfile } from '../../src/rooms/profile-change.ts'
+import { command } from '../../src/stream/command.ts'
 import type { Instance } from '../../src/stream/instance.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { type Client, startServer, type TestServer } from '../rig/server.ts'
+import { openRig } from '../rooms/rig.ts'
+import { sqlitePlace } from '../storage/engines.ts'
 import { registerBridge, type TestBridge } from './bridge.ts'
 
 let test: TestServer
@@ -18,6 +22,11 @@ before(async () => {
   bridge = await registerBridge(test, 'profiles')
 })
 after(() => test[Symbol.asyncDispose]())
+
+/** Rooms are told behind the answer. */
+async function allTold(of: Instance = instance): Promise<void> {
+  while ((await of.storage.count('staleProfile', {})) > 0) await new Promise((resolve) => setTimeout(resolve, 2))
+}
 
 function path(userId: string, key = ''): string {
   return `/profile/${encodeURIComponent(userId)}${key && `/${key}`}`
@@ -112,6 +121,7 @@ describe('a changed name or avatar', () => {
     const joined = [await createRoom(instance, actor, {}), await createRoom(instance, actor, {})]
     const invited = await createRoom(instance, owner, { invite: [user.userId] })
     await user.put(path(user.userId, 'displayname'), { displayname: 'Moved' })
+    await allTold()
     for (const { roomId } of joined) {
       const events = await memberEvents(roomId, user.userId)
       assert.deepEqual(events.at(-1)?.content, { membership: 'join', displayname: 'Moved' })
@@ -119,6 +129,7 @@ describe('a changed name or avatar', () => {
     }
     assert.equal((await memberEvents(invited.roomId, user.userId)).length, 1)
     await user.put(path(user.userId, 'avatar_url'), { avatar_url: 'mxc://example.com/a' })
+    await allTold()
     assert.deepEqual((await memberEvents(joined[0]!.roomId, user.userId)).at(-1)?.content, {
       membership: 'join',
       displayname: 'Moved',
@@ -131,6 +142,7 @@ describe('a changed name or avatar', () => {
     const actor = (await test.server.host.authenticate(user.token, null)).actor
     const { roomId } = await createRoom(instance, actor, {})
     await user.put(path(user.userId, 'displayname'), { displayname: 'Same' })
+    await allTold()
     const { position } = instance
     await user.put(path(user.userId, 'displayname'), { displayname: 'Same' })
     assert.equal((await memberEvents(roomId, user.userId)).length, 2)
@@ -150,8 +162,99 @@ describe('a changed name or avatar', () => {
     const actor = (await test.server.host.authenticate(user.token, null)).actor
     const rooms = await Promise.all(Array.from({ length: 130 }, () => createRoom(instance, actor, {})))
     await user.put(path(user.userId, 'displayname'), { displayname: 'Many' })
+    assert.equal((await user.get(path(user.userId, 'displayname'))).body.displayname, 'Many', 'the profile itself is changed at once')
+    await allTold()
     const row = (await instance.storage.first('user', { userId: user.userId }))!
     assert.equal(await instance.storage.count('membership', { user: row.key, displayName: 'Many' }), rooms.length)
+  })
+})
+
+describe('a profile changed while its rooms are told', () => {
+  const ghost = '@_ghost_1:beeper.local'
+  const name = (members: readonly { displayName: string | null }[]) => [...new Set(members.map(({ displayName }) => displayName))]
+
+  it('is told in its last form only, and once to each room', async (t) => {
+    await using rig = await openRig(await sqlitePlace(t))
+    const { bot, ghost: as } = await rig.bridge()
+    await Promise.all(Array.from({ length: 250 }, () => rig.room(bot, { initialMembers: [ghost] })))
+    const before = await rig.instance.storage.count('event', { type: 'm.room.member', stateKey: ghost })
+    await Promise.all(
+      ['a', 'b', 'c', 'd'].map((displayname) => changeProfile(rig.instance, as('1'), { userId: ghost, fields: { displayname } })),
+    )
+    await changeProfile(rig.instance, as('1'), { userId: ghost, fields: { displayname: 'last' } })
+    await allTold(rig.instance)
+    const { key } = (await rig.instance.storage.first('user', { userId: ghost }))!
+    assert.deepEqual(name(await rig.instance.storage.find('membership', { where: { user: key } })), ['last'])
+    const after = await rig.instance.storage.count('event', { type: 'm.room.member', stateKey: ghost })
+    assert.ok(after - before < 2 * 250, `${after - before} events for five changes in 250 rooms`)
+  })
+
+  it('is told to the end after a restart', async () => {
+    await using server = await startServer()
+    const home = () => server.server.host.defaultInstance()
+    const user = await server.register('restarted')
+    const actor = (await server.server.host.authenticate(user.token, null)).actor
+    const before = await home()
+    await Promise.all(Array.from({ length: 3 }, () => createRoom(before, actor, {})))
+    const key = actor.user!
+    // As a crash right after the answer leaves it: nobody was told.
+    await command(before, (decision) => {
+      const row = decision.get('user', { key })!
+      decision.put('user', { ...row, displayName: 'New', position: decision.takePosition() })
+      decision.put('staleProfile', { instance: before.key, user: key, position: decision.changes.position })
+    })
+    await server.restart()
+    const again = await home()
+    await allTold(again)
+    assert.equal(await again.storage.count('membership', { user: key, displayName: 'New' }), 3)
+  })
+})
+
+describe('a whole profile', () => {
+  it('takes many fields at once and keeps the others, a null takes one away', async () => {
+    const as = bridge.as(bridge.ghost(3))
+    const whole = path(bridge.ghost(3))
+    const meta = { 'com.beeper.bridge.identifiers': ['tel:+1'], 'com.beeper.bridge.is_network_bot': false, displayname: 'Three' }
+    assert.deepEqual((await as.request('PATCH', whole, meta)).body, {})
+    assert.deepEqual((await as.request('PATCH', whole, { 'com.beeper.bridge.remote_id': '3', displayname: null })).body, {})
+    const { displayname: _gone, ...kept } = meta
+    assert.deepEqual((await as.request('GET', whole)).body, { ...kept, 'com.beeper.bridge.remote_id': '3' })
+    assert.equal((await as.request('PATCH', path(bridge.ghost(4)), {})).status, 403)
+    assert.equal((await test.request('PATCH', whole, {})).status, 401)
+  })
+
+  it('is replaced in one request, under both paths', async () => {
+    const as = bridge.as(bridge.ghost(5))
+    const unstable = `/_matrix/client/unstable/com.beeper.msc4437${path(bridge.ghost(5))}`
+    await as.request('PATCH', path(bridge.ghost(5)), { a: 1, displayname: 'Five' })
+    assert.deepEqual((await as.request('PUT', path(bridge.ghost(5)), { b: 2, avatar_url: 'mxc://example.com/5' })).body, {})
+    assert.deepEqual((await as.request('GET', path(bridge.ghost(5)))).body, { avatar_url: 'mxc://example.com/5', b: 2 })
+    assert.deepEqual((await as.request('PUT', unstable, { c: null, displayname: 'Again' })).body, {})
+    assert.deepEqual((await as.request('GET', path(bridge.ghost(5)))).body, { displayname: 'Again' })
+    assert.equal((await test.owner.put(path(bridge.ghost(5)), {})).status, 403)
+    assert.equal((await test.owner.request('PUT', unstable, {})).status, 403)
+  })
+
+  it('is changed wholly or not at all', async () => {
+    const user = await test.register('whole')
+    await user.put(path(user.userId), { displayname: 'Whole' })
+    for (const [fields, errcode] of [
+      [{ a: 1, displayname: 7 }, 'M_BAD_JSON'],
+      [{ a: 1, ['k'.repeat(256)]: 1 }, 'M_KEY_TOO_LARGE'],
+      [{ a: 'x'.repeat(40_000), b: 'x'.repeat(40_000) }, 'M_PROFILE_TOO_LARGE'],
+      [{ '': 1 }, 'M_INVALID_PARAM'],
+    ] as const) {
+      for (const method of ['PATCH', 'PUT']) {
+        const { status, body } = await user.request(method, path(user.userId), fields)
+        assert.deepEqual([status >= 400, body.errcode], [true, errcode])
+      }
+    }
+    assert.deepEqual((await user.get(path(user.userId))).body, { displayname: 'Whole' })
+    const done = await user.graphql('mutation($fields: JsonObject!) { replaceProfile(fields: $fields) updateProfile(fields: { y: 2 }) }', {
+      fields: { x: 1 },
+    })
+    assert.deepEqual(done.data, { replaceProfile: true, updateProfile: true })
+    assert.deepEqual((await user.get(path(user.userId))).body, { x: 1, y: 2 })
   })
 })
 

@@ -1,5 +1,5 @@
 /** Users and what they show of themselves. */
-import { setProfileField } from '../../rooms/profile-change.ts'
+import { changeProfile, setProfileField } from '../../rooms/profile-change.ts'
 import type { UserRow } from '../../storage/tables.ts'
 import { profileOf, readProfile, readProfileField, readUsers } from '../../users/profiles.ts'
 import { type Found, searchUsers } from '../../users/user-directory.ts'
@@ -29,6 +29,7 @@ export const User = builder.objectRef<UserRow>('User').implement({
       description: 'All fields of the profile by their Matrix names: `displayname`, `avatar_url` and whatever else was set.',
       resolve: profileOf,
     }),
+    createdAt: t.field({ type: 'Timestamp', resolve: (user) => user.createdAt }),
   }),
 })
 
@@ -84,14 +85,15 @@ builder.queryFields((t) => ({
 
 builder.mutationFields((t) => ({
   setDisplayName: t.boolean({
-    description: 'The own display name, at most 256 characters; null takes it away. Joined rooms show it. Errors: M_INVALID_PARAM.',
+    description:
+      'The own display name, at most 256 characters; null takes it away. Joined rooms show it a moment later. Errors: M_INVALID_PARAM.',
     args: { displayName: t.arg.string() },
     extensions: { puppet: true },
     resolve: (_, { displayName }, context) => setOwn(context, 'displayname', displayName ?? null),
   }),
   setAvatarUrl: t.boolean({
     description:
-      'The own avatar, an mxc:// URI of at most 1 000 characters; null takes it away. Joined rooms show it. Errors: M_INVALID_PARAM.',
+      'The own avatar, an mxc:// URI of at most 1 000 characters; null takes it away. Joined rooms show it a moment later. Errors: M_INVALID_PARAM.',
     args: { avatarUrl: t.arg.string() },
     extensions: { puppet: true },
     resolve: (_, { avatarUrl }, context) => setOwn(context, 'avatar_url', avatarUrl ?? null),
@@ -106,6 +108,33 @@ builder.mutationFields((t) => ({
     },
     extensions: { puppet: true },
     resolve: (_, { userId, key, value }, context) => setOwn(context, key, value ?? null, userId),
+  }),
+}))
+
+const fieldsText = 'fields by name; null takes one away'
+const changeErrors =
+  'Rooms show a new name or avatar a moment later. Errors: M_FORBIDDEN for another user, M_BAD_JSON, M_INVALID_PARAM, M_KEY_TOO_LARGE, M_PROFILE_TOO_LARGE (64 KiB in all).'
+
+builder.mutationFields((t) => ({
+  updateProfile: t.boolean({
+    description: `Sets fields of the own profile, and leaves the others as they are. ${changeErrors}`,
+    args: {
+      userId: t.arg.id({ description: 'who is asking, when left out' }),
+      fields: t.arg({ type: 'JsonObject', required: true, description: fieldsText }),
+    },
+    extensions: { puppet: true },
+    resolve: (_, { userId, fields }, context) =>
+      changeProfile(context.instance, requireActor(context), { userId: userId ?? requireActor(context).userId, fields }),
+  }),
+  replaceProfile: t.boolean({
+    description: `Replaces the own profile whole (MSC4437): fields that are not named are taken away. ${changeErrors}`,
+    args: {
+      userId: t.arg.id({ description: 'who is asking, when left out' }),
+      fields: t.arg({ type: 'JsonObject', required: true, description: fieldsText }),
+    },
+    extensions: { puppet: true },
+    resolve: (_, { userId, fields }, context) =>
+      changeProfile(context.instance, requireActor(context), { userId: userId ?? requireActor(context).userId, fields, whole: true }),
   }),
 }))
 
