@@ -182,7 +182,8 @@ function matches(template: string, requested: string): boolean {
   const spellings = path.startsWith('/_matrix/media/') ? [path, path.replace(/\/(r0|v1)\//, '/v3/')] : [path]
   const parts = template.split('/')
   return spellings.some((spelling) => {
-    const given = spelling.split('/')
+    // A proxy answers under whatever follows.
+    const given = template.endsWith('/*') ? [...spelling.split('/').slice(0, parts.length - 1), '*'] : spelling.split('/')
     return given.length === parts.length && parts.every((part, i) => part === given[i] || part.startsWith('{'))
   })
 }

@@ -23,6 +23,8 @@ interface Line {
   working: number
   /** of those, who wait for the disk only */
   readonly commits: { readonly count: number } | null
+  /** more is queued for the disk than may be: it must become less first */
+  isFull(): boolean
   readonly waiting: Waiter[]
   /** in the ring of lines that have something to start */
   queued: boolean
@@ -30,11 +32,13 @@ interface Line {
 
 /** An instance, or something that stands for those whose instance is not known yet. */
 interface LineOwner {
-  readonly commits?: { readonly count: number; onWait: (() => void) | null }
+  readonly key?: number
+  readonly shard?: { isFull(instance: number): boolean }
+  readonly commits?: { readonly count: number; onChange: (() => void) | null }
 }
 
-function hasPlace({ working, commits }: Line): boolean {
-  return working - (commits?.count ?? 0) < mostAtWork
+function hasPlace({ working, commits, isFull }: Line): boolean {
+  return working - (commits?.count ?? 0) < mostAtWork && !isFull()
 }
 
 /** Lines by instance; those without an instance yet (login, register) stand in the line of the host. */
@@ -57,8 +61,10 @@ export class Admission {
 
   /** Who waits for a commit leaves the place to others: what they decide meanwhile goes into the next one. */
   private newLine(owner: LineOwner): Line {
-    const line: Line = { working: 0, commits: owner.commits ?? null, waiting: [], queued: false }
-    if (owner.commits) owner.commits.onWait = () => this.more(line)
+    const { shard, key } = owner
+    const isFull = shard && key !== undefined ? () => shard.isFull(key) : () => false
+    const line: Line = { working: 0, commits: owner.commits ?? null, isFull, waiting: [], queued: false }
+    if (owner.commits) owner.commits.onChange = () => this.more(line)
     return line
   }
 
@@ -117,6 +123,8 @@ export class Admission {
       }
       const line = this.ring.shift()!
       line.queued = false
+      // Filled by what was started meanwhile: it comes again with the next commit.
+      if (!hasPlace(line)) continue
       let waiter = line.waiting.shift()
       while (waiter?.left) waiter = line.waiting.shift()
       if (!waiter) continue

@@ -13,7 +13,7 @@ import type { NamedEndpoint } from './endpoint.ts'
 import { corsHeaders, failureOf, preflightHeaders, unrecognized, wrongMethod } from './errors.ts'
 import { knownMethods, splitPrefix } from './paths.ts'
 import { addressReader } from './peer-address.ts'
-import { type Runtime, registerEndpoints, takeAnyContentType } from './register.ts'
+import { loginLine, type Runtime, registerEndpoints, takeAnyContentType } from './register.ts'
 import { registerUpgrades, Upgrades } from './upgrade.ts'
 
 export interface AppOptions {
@@ -43,7 +43,7 @@ export interface Door {
     prefix: string | null,
     ip: string,
   ): Promise<Pick<Context, 'instance' | 'actor'>>
-  enter(instance: Instance, signal: AbortSignal): Promise<() => void>
+  enter(instance: Instance | null, signal: AbortSignal): Promise<() => void>
 }
 
 type Query = Readonly<Record<string, string | string[] | undefined>>
@@ -209,6 +209,6 @@ function doorOf({ host, admission, rateLimits, prefixOf, addressOf }: Runtime): 
         rateLimits.check(instance, actor?.userId ?? ip, 'usual', host.ports.now())
       return identity
     },
-    enter: (instance, signal) => admission.enter(instance, () => signal),
+    enter: (instance, signal) => admission.enter(instance ?? loginLine, () => signal),
   }
 }

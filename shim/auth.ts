@@ -1,15 +1,48 @@
 /** Who asks, and at whose homeserver. Both faces read tokens here. */
+import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { forbidden, invalidParam, MatrixError } from '../src/errors.ts'
-import { type Context, type Host, type Identity, requireActive } from '../src/graphql/context.ts'
+import { type Context, type Host, type Identity, type Instance, requireActive } from '../src/graphql/context.ts'
 import type { Auth } from './endpoint.ts'
 
 type Query = Readonly<Record<string, string | string[] | undefined>>
 
 /** "Authorization: Bearer TheTokenHere", else the query parameter `access_token`. An empty one is none. */
 export function readToken(headers: IncomingMessage['headers'], query: Query): string | null {
-  const match = /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')
-  return match?.[1] ?? one(query, 'access_token') ?? null
+  return readBearer(headers) ?? one(query, 'access_token') ?? null
+}
+
+function readBearer(headers: IncomingMessage['headers']): string | null {
+  return /^Bearer +(\S+) *$/i.exec(headers.authorization ?? '')?.[1] ?? null
+}
+
+/** `/_hungryserv/{prefix}`: a homeserver by its name, or as bridge managers say it, by the localpart of its owner. */
+async function instanceOf(host: Host, prefix: string): Promise<Instance> {
+  try {
+    return await host.instance(prefix)
+  } catch (error) {
+    if (!(error instanceof MatrixError) || error.errcode !== 'M_NOT_FOUND') throw error
+    const owned = await host.byOwner(prefix, host.config.userDomain)
+    if (owned) return owned
+    throw error
+  }
+}
+
+/** Another program of the operator's. It is told 403 where a person would be told 401; without a secret in the settings always. */
+async function manage(host: Host, given: string | null, prefix: string | null): Promise<Identity> {
+  if (given === null) throw new MatrixError('M_MISSING_TOKEN', 'The management secret is missing', {}, 403)
+  const { managementSecret } = host.config
+  if (managementSecret === null || !sameSecret(given, managementSecret))
+    throw new MatrixError('M_UNKNOWN_TOKEN', 'This is not the management secret', {}, 403)
+  const instance = requireActive(host, prefix === null ? await host.defaultInstance() : await instanceOf(host, prefix))
+  const actor = { user: null, userId: '', device: null, appservice: null, puppet: false, admin: true, tokenHash: '' }
+  return { instance, actor }
+}
+
+/** Takes as long for a guess that is nearly right. */
+function sameSecret(one: string, other: string): boolean {
+  const [a, b] = [one, other].map((secret) => createHash('sha256').update(secret).digest())
+  return timingSafeEqual(a!, b!)
 }
 
 /**
@@ -34,10 +67,11 @@ export async function identify(
   query: Query,
   prefix: string | null,
 ): Promise<Pick<Context, 'instance' | 'actor'> | null> {
+  if (request.auth === 'management') return manage(host, readBearer(headers), prefix)
   const token = request.auth === 'none' ? null : readToken(headers, query)
   if (token === null) {
     if (request.auth !== 'none' && request.auth !== 'accessTokenOptional') throw new MatrixError('M_MISSING_TOKEN', 'Missing access token')
-    if (prefix !== null) return { instance: requireActive(host, await host.instance(prefix)), actor: null }
+    if (prefix !== null) return { instance: requireActive(host, await instanceOf(host, prefix)), actor: null }
     return request.named ? null : { instance: await host.defaultInstance(), actor: null }
   }
   const identity = await authenticate(host, token, prefix, query)

@@ -10,9 +10,10 @@ export type Method = 'GET' | 'POST' | 'PUT' | 'DELETE' | 'PATCH' | 'HEAD'
 
 /**
  * `accessToken`: a user's token or an as_token, which may masquerade (`user_id`, `device_id`, `ts`). `accessTokenOptional`: the same when
- * there is a token. `appservice`: an as_token only. `none`: a token is not looked at.
+ * there is a token. `appservice`: an as_token only. `management`: the secret of the settings, which acts as an administrator. `none`: a token is
+ * not looked at.
  */
-export type Auth = 'none' | 'accessToken' | 'accessTokenOptional' | 'appservice'
+export type Auth = 'none' | 'accessToken' | 'accessTokenOptional' | 'appservice' | 'management'
 
 /** Which bucket of shim/admission.ts a request takes from; `true` is 'usual'. */
 export type RateClass = 'usual' | 'message' | 'login' | 'media'
@@ -92,6 +93,8 @@ export interface HandlerRequest<Params = Readonly<Record<string, string>>, Query
   readonly method: string
   readonly params: Params
   readonly query: Query
+  /** the path as it came, behind a prefix, with its percent-encoding */
+  readonly rawPath: string
   /** the query as it came, without `?`; may hold a token */
   readonly rawQuery: string
   readonly headers: IncomingMessage['headers']
@@ -116,6 +119,8 @@ export interface UpgradeRequest<Params = Readonly<Record<string, string>>, Query
   readonly request: IncomingMessage
   readonly socket: Duplex
   readonly head: Buffer
+  /** Runs an endpoint with this body as if it had come in a request of its own: with the same token, in the homeserver's line. */
+  perform(endpoint: OperationEndpoint, body: unknown): Promise<unknown>
 }
 
 /** A JSON body larger than this is refused (413) unless the endpoint says otherwise. */

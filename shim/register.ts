@@ -39,9 +39,9 @@ declare module 'fastify' {
 type Handler = (request: FastifyRequest, reply: FastifyReply) => Promise<unknown>
 type Query = Readonly<Record<string, string | string[]>>
 
-/** Requests without a token and a prefix stand here; those that cost much (login, register) in a line of their own. */
+/** Requests without a token and a prefix stand here; those that cost much (login, register, anything by GraphQL) in a line of their own. */
 const anonymousLine = {}
-const loginLine = {}
+export const loginLine = {}
 
 /** Registers them all, and returns their operations, to be warmed. A document that does not fit the schema throws. */
 export function registerEndpoints(app: FastifyInstance, endpoints: readonly NamedEndpoint[], runtime: Runtime): Operation[] {
@@ -62,7 +62,7 @@ export function registerEndpoints(app: FastifyInstance, endpoints: readonly Name
       addRoutes(app, endpoint, runtime, operationHandler(endpoint, operation, runtime))
     } else if (endpoint.kind === 'fixed') {
       addRoutes(app, endpoint, runtime, fixedHandler(endpoint))
-    }
+    } else if (endpoint.kind === 'upgrade') addRoutes(app, endpoint, runtime, refuseWithoutUpgrade)
   }
   app.register(async (scope) => {
     scope.removeAllContentTypeParsers()
@@ -184,12 +184,20 @@ async function settleOwner(
   const found = owner && (await host.byOwner(owner.localpart, owner.domain ?? host.config.userDomain))
   context.instance = requireActive(host, found ?? (await host.defaultInstance()))
   checkRate(context, endpoint, runtime.rateLimits)
+  // Whoever keeps a homeserver busy delays the logins at that one, not those of others: they do not wait behind it.
+  context.release()
   context.hold(await runtime.admission.enter(context.instance, () => context.signal))
 }
 
 function fixedHandler(endpoint: FixedEndpoint): Handler {
   const text = JSON.stringify(endpoint.body)
   return async (_request, reply) => sendText(reply.code(endpoint.status), text)
+}
+
+/** shim/upgrade.ts takes the websockets. */
+async function refuseWithoutUpgrade(_request: FastifyRequest, reply: FastifyReply): Promise<never> {
+  reply.header('upgrade', 'websocket')
+  throw new MatrixError('M_UNRECOGNIZED', 'This address takes websockets only', {}, 426)
 }
 
 function ownHandler(endpoint: HandlerEndpoint): Handler {
@@ -208,6 +216,7 @@ function ownHandler(endpoint: HandlerEndpoint): Handler {
       method: request.method,
       params,
       query: readQuery()(request.query as Query),
+      rawPath: url.split('?', 1)[0]!,
       rawQuery: url.includes('?') ? url.slice(url.indexOf('?') + 1) : '',
       headers: request.headers,
       contentType: context.contentType,

@@ -3,7 +3,13 @@ import type { Endpoint, NamedEndpoint } from './endpoint.ts'
 import * as accountData from './endpoints/account-data.ts'
 import * as accounts from './endpoints/accounts.ts'
 import * as appservice from './endpoints/appservice.ts'
-import * as beeper from './endpoints/beeper.ts'
+import * as asSync from './endpoints/as-sync.ts'
+import * as bbctlApi from './endpoints/bbctl-api.ts'
+import * as beeperBackfill from './endpoints/beeper-backfill.ts'
+import * as beeperBridges from './endpoints/beeper-bridges.ts'
+import * as beeperChatMerging from './endpoints/beeper-chat-merging.ts'
+import * as beeperInbox from './endpoints/beeper-inbox.ts'
+import * as beeperRooms from './endpoints/beeper-rooms.ts'
 import * as capabilities from './endpoints/capabilities.ts'
 import * as devices from './endpoints/devices.ts'
 import * as directory from './endpoints/directory.ts'
@@ -15,6 +21,7 @@ import * as media from './endpoints/media.ts'
 import * as profile from './endpoints/profile.ts'
 import * as pushRules from './endpoints/push-rules.ts'
 import * as receipts from './endpoints/receipts.ts'
+import * as relations from './endpoints/relations.ts'
 import * as roomEvents from './endpoints/room-events.ts'
 import * as roomMembership from './endpoints/room-membership.ts'
 import * as rooms from './endpoints/rooms.ts'
@@ -28,7 +35,13 @@ const sections: Readonly<Record<string, Readonly<Record<string, Endpoint>>>> = {
   'account-data': accountData,
   accounts,
   appservice,
-  beeper,
+  'as-sync': asSync,
+  'bbctl-api': bbctlApi,
+  'beeper-bridges': beeperBridges,
+  'beeper-inbox': beeperInbox,
+  'beeper-backfill': beeperBackfill,
+  'beeper-chat-merging': beeperChatMerging,
+  'beeper-rooms': beeperRooms,
   capabilities,
   devices,
   discovery,
@@ -40,6 +53,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, Endpoint>>>> = {
   'push-rules': pushRules,
   directory,
   receipts,
+  relations,
   'room-events': roomEvents,
   'room-membership': roomMembership,
   rooms,

@@ -9,15 +9,21 @@ export interface Config {
   readonly dataDir: string
   /** file:… or postgresql://… */
   readonly databaseUrl: string
+  /** how long PostgreSQL may take over one transaction or query */
+  readonly databaseTimeoutMs: number
   readonly userDomain: string
   readonly bridgeDomain: string
   /** localpart of the default instance's owner */
   readonly owner: string
   /** what clients are told to use, without a slash at the end; null: not told */
   readonly publicUrl: string | null
+  /** where clients PUT the bytes of media whose id they created first, without a slash at the end; null: at the usual place */
+  readonly uploadUrl: string | null
   readonly publicProfiles: boolean
   readonly registration: 'off' | 'token' | 'open'
   readonly jwtSecret: string | null
+  /** with which another program of the operator's registers bridges; null: none may */
+  readonly managementSecret: string | null
   readonly logLevel: string
   readonly legacyMedia: 'open' | 'closed' | { readonly before: number }
   readonly maxUploadBytes: number
@@ -65,13 +71,17 @@ export function readConfig(environment: Environment): Config {
     port: read('PORT', '8008', (text) => integer(text, 0, 65_535)),
     dataDir,
     databaseUrl: read('DATABASE_URL', `file:${dataDir}/hungryserv.db`, databaseUrl),
+    // Shorter than the time between two renewals of a lease: a database that hangs must not cost the instances as well.
+    databaseTimeoutMs: read('DATABASE_TIMEOUT_MS', '15000', (text) => integer(text, 100, 20_000)),
     userDomain,
     bridgeDomain: read('BRIDGE_DOMAIN', userDomain, domain),
     owner: read('OWNER', 'owner', owner),
     publicUrl: read('PUBLIC_URL', '', url),
+    uploadUrl: read('UPLOAD_URL', '', url),
     publicProfiles: read('PUBLIC_PROFILES', 'off', flag),
     registration: read('REGISTRATION', 'off', (text) => oneOf(text, ['off', 'token', 'open'] as const)),
     jwtSecret: read('JWT_SECRET', '', (text) => text || null),
+    managementSecret: read('MANAGEMENT_SECRET', '', managementSecret),
     logLevel: read('LOG_LEVEL', 'info', (text) => oneOf(text, ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const)),
     legacyMedia: read('LEGACY_MEDIA', 'open', legacyMedia),
     maxUploadBytes: read('MAX_UPLOAD_BYTES', '104857600', (text) => integer(text, 1, Number.MAX_SAFE_INTEGER)),
@@ -83,6 +93,11 @@ export function readConfig(environment: Environment): Config {
     appserviceNetworks: read('APPSERVICE_NETWORKS', '127.0.0.0/8,::1/128', networks),
     trustedProxies: read('TRUST_PROXY', 'off', proxies),
   }
+}
+
+function managementSecret(text: string): string | null {
+  if (text !== '' && !/^[\x21-\x7e]{16,}$/.test(text)) throw new Error('takes at least 16 visible ASCII characters')
+  return text || null
 }
 
 function integer(text: string, lowest: number, highest: number): number {

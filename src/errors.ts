@@ -45,6 +45,9 @@ const usualStatus = {
   M_PROFILE_TOO_LARGE: 400,
   M_KEY_TOO_LARGE: 400,
   M_RESOURCE_LIMIT_EXCEEDED: 403,
+  'FI.MAU.WS_NOT_CONNECTED': 502,
+  'COM.BEEPER.TXN_WS_NOT_ENABLED': 401,
+  'COM.BEEPER.SHUTTING_DOWN': 503,
 } as const
 
 export type Errcode = keyof typeof usualStatus

@@ -1,8 +1,11 @@
 /** What Prometheus reads at /metrics. */
 import type { IncomingMessage } from 'node:http'
 import { Counter, collectDefaultMetrics, Gauge, Histogram, Registry } from 'prom-client'
-import { oldestUndelivered, queueLength } from './appservices/queue.ts'
+import { checkpointCounts } from './appservices/checkpoints.ts'
+import { queueLength, waitingSince } from './appservices/queue.ts'
+import { bridgeStates, countStates } from './appservices/status.ts'
 import type { InstanceHost } from './instances/host.ts'
+import type { OpenInstance } from './instances/open-instance.ts'
 import { compileNetworks } from './rules/networks.ts'
 
 export interface Done {
@@ -88,24 +91,53 @@ export class Metrics {
 
   private addAppservices(registers: Registry[]): void {
     const { host } = this
-    const labelNames = ['instance', 'appservice'] as const
-    const queued = new Gauge({ name: 'hungryserv_appservice_queued_events', help: 'Events that wait for a bridge.', labelNames, registers })
-    new Gauge({
-      name: 'hungryserv_appservice_oldest_undelivered_seconds',
-      help: 'Age of the oldest event that a bridge has not taken; 0 when there is none.',
-      labelNames,
+    this.addOfBridges('hungryserv_appservice_queued_events', 'Events that wait for a bridge.', async (instance, row) => [
+      [{}, await queueLength(instance, row)],
+    ])
+    this.addOfBridges(
+      'hungryserv_appservice_oldest_undelivered_seconds',
+      'How long the oldest event has waited that a bridge has not taken; 0 when there is none.',
+      async (instance, row) => {
+        const since = await waitingSince(instance, row)
+        return [[{}, since === null ? 0 : Math.max(0, instance.ports.now() - since) / 1_000]]
+      },
+    )
+    this.addOfBridges('hungryserv_bridge_states', 'The bridge itself and its logins, by their newest state.', async (instance, row) =>
+      [...countStates(await bridgeStates(instance, row.key))].map(([state, count]) => [{ state }, count]),
+    )
+    new Counter({
+      name: 'hungryserv_message_checkpoints_total',
+      help: 'Steps of messages on their way to remote networks, as bridges reported them.',
+      labelNames: ['instance', 'step', 'status'],
       registers,
-      async collect() {
+      collect() {
         this.reset()
-        queued.reset()
-        for (const instance of host.openInstances()) {
-          for (const row of await instance.storage.find('appservice', { where: {} })) {
-            const labels = { instance: instance.name, appservice: row.id }
-            const oldest = await oldestUndelivered(instance, row)
-            this.set(labels, oldest === null ? 0 : Math.max(0, instance.ports.now() - oldest) / 1_000)
-            queued.set(labels, await queueLength(instance, row))
-          }
-        }
+        for (const instance of host.openInstances())
+          for (const { count, ...outcome } of checkpointCounts(instance)) this.inc({ instance: instance.name, ...outcome }, count)
+      },
+    })
+  }
+
+  /** A value of each bridge, or several with further labels. */
+  private addOfBridges(
+    name: string,
+    help: string,
+    read: (instance: OpenInstance, row: Parameters<typeof waitingSince>[1]) => Promise<[{ readonly state?: string }, number][]>,
+  ): void {
+    const { host, registry } = this
+    new Gauge({
+      name,
+      help,
+      labelNames: ['instance', 'appservice', 'state'],
+      registers: [registry],
+      async collect() {
+        const values: [Record<string, string>, number][] = []
+        for (const instance of host.openInstances())
+          for (const row of await instance.storage.find('appservice', { where: {} }))
+            for (const [labels, value] of await read(instance, row))
+              values.push([{ instance: instance.name, appservice: row.id, ...labels }, value])
+        this.reset()
+        for (const [labels, value] of values) this.set(labels, value)
       },
     })
   }

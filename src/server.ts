@@ -8,7 +8,8 @@ import { appserviceSinks } from '../shim/outbound/appservices.ts'
 import { Outbound } from '../shim/outbound/http.ts'
 import { allEndpoints } from '../shim/table.ts'
 import { appserviceAlive, appserviceChanged, startDeliveries } from './appservices/delivery.ts'
-import { commandLineFile } from './commands.ts'
+import { watchReach } from './appservices/reach.ts'
+import { commandLineFile } from './commands/ask.ts'
 import type { Config } from './config.ts'
 import { MatrixError, unavailable } from './errors.ts'
 import { mountGraphql } from './graphql/http.ts'
@@ -51,6 +52,7 @@ export async function openServer({ config, ports, storage, faults, onFatal, onFi
     url: config.databaseUrl,
     ports,
     autoCheckpoint: config.sqliteAutoCheckpoint,
+    timeoutMs: config.databaseTimeoutMs,
     onFatal: onFatal ?? ((error) => ports.log.fatal(error, 'the disk did not keep its word')),
     ...storage,
     ...(faults ? { faults } : {}),
@@ -65,6 +67,7 @@ export async function openServer({ config, ports, storage, faults, onFatal, onFi
       start(instance) {
         removeUnfinishedUploads(instance).catch((error: unknown) => instance.ports.log.warn({ err: error }, 'unfinished uploads are left'))
         startDeliveries(instance, sinks)
+        watchReach(instance)
       },
       upward: { appserviceChanged, appserviceAlive },
     },

@@ -80,3 +80,27 @@ export const getTokenOwner = endpoint({
   variables: () => ({}),
   response: ({ whoami }) => ({ user_id: whoami.userId, device_id: whoami.deviceId ?? undefined, is_guest: false }),
 })
+
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountpassword */
+export const changePassword = endpoint({
+  method: 'POST',
+  path: '/_matrix/client/v3/account/password',
+  auth: 'accessToken',
+  rateLimited: 'login',
+  body: Type.Object({
+    new_password: Type.Optional(Type.String()),
+    logout_devices: Type.Optional(Type.Boolean()),
+    auth: Type.Optional(AnyObject),
+  }),
+  operation: graphql(`
+    mutation ChangePassword($newPassword: String, $logoutDevices: Boolean, $auth: JsonObject) {
+      changePassword(newPassword: $newPassword, logoutDevices: $logoutDevices, auth: $auth)
+    }
+  `),
+  variables: ({ body }) => ({
+    newPassword: body.new_password ?? null,
+    logoutDevices: body.logout_devices ?? null,
+    auth: body.auth ?? null,
+  }),
+  response: () => ({}),
+})

@@ -1,6 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#room-membership */
 
 import { MatrixError } from '../../src/errors.ts'
+import type { JsonObject } from '../../src/rules/values.ts'
 import { endpoint, graphql } from '../endpoint.ts'
 import { Type } from '../type.ts'
 
@@ -13,7 +14,17 @@ const Invitation = Type.Object({
   medium: Type.Optional(Type.String()),
 })
 
-const joining = graphql(`mutation JoinRoom($room: String!, $reason: String) { joinRoom(roomIdOrAlias: $room, reason: $reason) { roomId } }`)
+const joining = graphql(`
+  mutation JoinRoom($room: String!, $reason: String, $extra: EventContent) {
+    joinRoom(roomIdOrAlias: $room, reason: $reason, extra: $extra) { roomId }
+  }
+`)
+
+/** Further keys of the body stand in the member event, but for what asks the server to do something. */
+function extraIn(body: object): JsonObject {
+  const { reason: _reason, third_party_signed: _signed, membership: _membership, ...extra } = body as JsonObject
+  return extra
+}
 
 /** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3roomsroomidjoin */
 export const joinRoomById = endpoint({
@@ -23,8 +34,9 @@ export const joinRoomById = endpoint({
   puppet: true,
   rateLimited: true,
   body: Reason,
+  strict: true,
   operation: joining,
-  variables: ({ params, body }) => ({ room: params.roomId, reason: body.reason }),
+  variables: ({ params, body }) => ({ room: params.roomId, reason: body.reason, extra: extraIn(body) }),
   response: (data) => ({ room_id: data.joinRoom.roomId }),
 })
 
@@ -36,8 +48,9 @@ export const joinRoom = endpoint({
   puppet: true,
   rateLimited: true,
   body: Reason,
+  strict: true,
   operation: joining,
-  variables: ({ params, body }) => ({ room: params.roomIdOrAlias, reason: body.reason }),
+  variables: ({ params, body }) => ({ room: params.roomIdOrAlias, reason: body.reason, extra: extraIn(body) }),
   response: (data) => ({ room_id: data.joinRoom.roomId }),
 })
 

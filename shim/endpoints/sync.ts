@@ -19,10 +19,13 @@ export const sync = endpoint({
     set_presence: Type.Optional(Type.String()),
     use_state_after: Type.Optional(Type.Boolean()),
     'org.matrix.msc4222.use_state_after': Type.Optional(Type.Boolean()),
+    beeper_previews: Type.Optional(Type.Boolean()),
+    // Large answers are streamed to everybody.
+    'com.beeper.streaming': Type.Optional(Type.Boolean()),
   }),
   operation: graphql(`
-    query Sync($since: String, $timeoutMs: Int, $filter: String, $fullState: Boolean, $setPresence: String, $stateAfter: StateAfter) {
-      sync(since: $since, timeoutMs: $timeoutMs, filter: $filter, fullState: $fullState, setPresence: $setPresence, stateAfter: $stateAfter)
+    query Sync($since: String, $timeoutMs: Int, $filter: String, $fullState: Boolean, $setPresence: String, $stateAfter: StateAfter, $previews: Boolean) {
+      sync(since: $since, timeoutMs: $timeoutMs, filter: $filter, fullState: $fullState, setPresence: $setPresence, stateAfter: $stateAfter, previews: $previews)
     }
   `),
   variables: ({ query }) => ({
@@ -31,6 +34,7 @@ export const sync = endpoint({
     filter: query.filter ?? null,
     fullState: query.full_state ?? null,
     setPresence: query.set_presence ?? null,
+    previews: query.beeper_previews ?? null,
     // Clients read only the spelling that they asked for.
     stateAfter: query.use_state_after ? ('STABLE' as const) : query['org.matrix.msc4222.use_state_after'] ? ('UNSTABLE' as const) : null,
   }),

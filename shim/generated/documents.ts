@@ -1,6 +1,15 @@
 // Written by `npm run codegen` from the documents beside it. Do not edit.
 import type { JsonText } from '../../src/graphql/execute.ts'
 
+export interface BatchEventInput {
+  readonly content: object
+  readonly eventId?: string | null | undefined
+  readonly redacts?: string | null | undefined
+  readonly sender: string
+  readonly ts?: number | null | undefined
+  readonly type: string
+}
+
 export interface CreateRoomInput {
   readonly aliasName?: string | null | undefined
   readonly autoJoinInvites?: boolean | null | undefined
@@ -20,6 +29,11 @@ export interface CreateRoomInput {
 }
 
 export type Direction = 'BACKWARDS' | 'FORWARDS'
+
+export interface DoneInput {
+  readonly atDelta?: number | null | undefined
+  readonly atOrder?: number | null | undefined
+}
 
 export interface InitialStateInput {
   readonly content: object
@@ -41,6 +55,13 @@ export type Membership = 'BAN' | 'INVITE' | 'JOIN' | 'KNOCK' | 'LEAVE'
 
 export type PushRuleKind = 'CONTENT' | 'OVERRIDE' | 'ROOM' | 'SENDER' | 'UNDERRIDE'
 
+export interface ReadMarkersInput {
+  readonly allowBackward?: boolean | null | undefined
+  readonly fullyRead?: ReceiptInput | null | undefined
+  readonly read?: ReceiptInput | null | undefined
+  readonly readPrivate?: ReceiptInput | null | undefined
+}
+
 export interface ReceiptInput {
   readonly eventId: string
   readonly extra?: object | null | undefined
@@ -60,6 +81,12 @@ export interface RegisterInput {
 }
 
 export type RoomPreset = 'PRIVATE_CHAT' | 'PUBLIC_CHAT' | 'TRUSTED_PRIVATE_CHAT'
+
+export interface SplitPartInput {
+  readonly create: CreateRoomInput
+  readonly userId?: string | null | undefined
+  readonly values: readonly (string)[]
+}
 
 export type StateAfter = 'STABLE' | 'UNSTABLE'
 
@@ -128,6 +155,14 @@ export interface Documents {
     variables: {  }
     result: { readonly whoami: ({ readonly userId: string; readonly deviceId: string | null }) }
   }
+  [`
+    mutation ChangePassword($newPassword: String, $logoutDevices: Boolean, $auth: JsonObject) {
+      changePassword(newPassword: $newPassword, logoutDevices: $logoutDevices, auth: $auth)
+    }
+  `]: {
+    variables: { readonly newPassword?: string | null | undefined; readonly logoutDevices?: boolean | null | undefined; readonly auth?: object | null | undefined }
+    result: { readonly changePassword: boolean }
+  }
   [`mutation PingBridge($id: String!, $transactionId: String) { pingBridge(id: $id, transactionId: $transactionId) }`]: {
     variables: { readonly id: string; readonly transactionId?: string | null | undefined }
     result: { readonly pingBridge: number }
@@ -141,10 +176,47 @@ export interface Documents {
     result: { readonly reportMessageCheckpoints: boolean }
   }
   [`
-    mutation RegisterBeeperBridge($id: String!, $url: String, $registration: JsonObject) {
-      registerBridge(id: $id, url: $url, registration: $registration) { registration }
+    query BbctlWhoami($owner: ID!) {
+      loginToken
+      homeserverUrl
+      viewer { admin }
+      user(userId: $owner) { displayName createdAt }
+      bridges { id type createdAt states { remoteId stateEvent reportedAt state } }
     }
   `]: {
+    variables: { readonly owner: string }
+    result: { readonly loginToken: string; readonly homeserverUrl: string | null; readonly viewer: ({ readonly admin: boolean }); readonly user: ({ readonly displayName: string | null; readonly createdAt: number }) | null; readonly bridges: readonly (({ readonly id: string; readonly type: string | null; readonly createdAt: number; readonly states: readonly (({ readonly remoteId: string; readonly stateEvent: string; readonly reportedAt: number; readonly state: object }))[] }))[] }
+  }
+  [`
+    mutation ReportStateOfBbctl($id: String!, $state: JsonObject!, $bridgeType: String) {
+      reportBridgeState(id: $id, state: $state, bridgeType: $bridgeType)
+    }
+  `]: {
+    variables: { readonly id: string; readonly state: object; readonly bridgeType?: string | null | undefined }
+    result: { readonly reportBridgeState: boolean }
+  }
+  [`mutation DeleteBeeperBridge($id: String!) { deleteBridge(id: $id) { id } }`]: {
+    variables: { readonly id: string }
+    result: { readonly deleteBridge: ({ readonly id: string }) }
+  }
+  [`
+    mutation BatchSend(
+      $roomId: ID!, $events: [BatchEventInput!]!, $forward: Boolean, $forwardIfNoMessages: Boolean, $sendNotification: Boolean, $markReadBy: ID
+    ) {
+      batchSend(
+        roomId: $roomId, events: $events, forward: $forward, forwardIfNoMessages: $forwardIfNoMessages
+        sendNotification: $sendNotification, markReadBy: $markReadBy
+      ) { eventIds }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly events: readonly (BatchEventInput)[]; readonly forward?: boolean | null | undefined; readonly forwardIfNoMessages?: boolean | null | undefined; readonly sendNotification?: boolean | null | undefined; readonly markReadBy?: string | null | undefined }
+    result: { readonly batchSend: ({ readonly eventIds: readonly (string)[] }) }
+  }
+  [`
+  mutation RegisterBeeperBridge($id: String!, $url: String, $registration: JsonObject) {
+    registerBridge(id: $id, url: $url, registration: $registration, withLoginToken: true) { registration }
+  }
+`]: {
     variables: { readonly id: string; readonly url?: string | null | undefined; readonly registration?: object | null | undefined }
     result: { readonly registerBridge: ({ readonly registration: object }) }
   }
@@ -152,9 +224,59 @@ export interface Documents {
     variables: { readonly id: string }
     result: { readonly bridge: ({ readonly registration: object }) }
   }
-  [`mutation DeleteBeeperBridge($id: String!) { deleteBridge(id: $id) }`]: {
+  [`
+    mutation ExecBridge($id: String!, $command: String!, $data: JsonObject!) { execBridge(id: $id, command: $command, data: $data) }
+  `]: {
+    variables: { readonly id: string; readonly command: string; readonly data: object }
+    result: { readonly execBridge: object }
+  }
+  [`query GetBridgeLogins($id: String!) { bridgeGlobalState(id: $id) }`]: {
     variables: { readonly id: string }
-    result: { readonly deleteBridge: boolean }
+    result: { readonly bridgeGlobalState: object }
+  }
+  [`
+    mutation MergeRooms($create: CreateRoomInput!, $rooms: [ID!]!, $key: String!, $userId: ID) {
+      mergeRooms(create: $create, rooms: $rooms, key: $key, userId: $userId) { roomId }
+    }
+  `]: {
+    variables: { readonly create: CreateRoomInput; readonly rooms: readonly (string)[]; readonly key: string; readonly userId?: string | null | undefined }
+    result: { readonly mergeRooms: ({ readonly roomId: string }) }
+  }
+  [`
+    mutation SplitRoom($roomId: ID!, $key: String!, $parts: [SplitPartInput!]!) {
+      splitRoom(roomId: $roomId, key: $key, parts: $parts) { value roomId }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly key: string; readonly parts: readonly (SplitPartInput)[] }
+    result: { readonly splitRoom: readonly (({ readonly value: string; readonly roomId: string }))[] }
+  }
+  [`
+    mutation SetInboxState($userId: ID, $roomId: ID!, $markedUnread: Boolean, $done: DoneInput, $readMarkers: ReadMarkersInput) {
+      setInboxState(userId: $userId, roomId: $roomId, markedUnread: $markedUnread, done: $done, readMarkers: $readMarkers)
+    }
+  `]: {
+    variables: { readonly userId?: string | null | undefined; readonly roomId: string; readonly markedUnread?: boolean | null | undefined; readonly done?: DoneInput | null | undefined; readonly readMarkers?: ReadMarkersInput | null | undefined }
+    result: { readonly setInboxState: boolean }
+  }
+  [`mutation ArchiveRooms($roomIds: [ID!]!) { archiveRooms(roomIds: $roomIds) }`]: {
+    variables: { readonly roomIds: readonly (string)[] }
+    result: { readonly archiveRooms: boolean }
+  }
+  [`
+    mutation SendEphemeralEvent($roomId: ID!, $type: String!, $txnId: String!, $content: EventContent!) {
+      sendEphemeralEvent(roomId: $roomId, type: $type, txnId: $txnId, content: $content)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly type: string; readonly txnId: string; readonly content: object }
+    result: { readonly sendEphemeralEvent: boolean }
+  }
+  [`query Time { time }`]: {
+    variables: {  }
+    result: { readonly time: number }
+  }
+  [`mutation YeetRoom($roomId: ID!) { deleteRoom(roomId: $roomId) }`]: {
+    variables: { readonly roomId: string }
+    result: { readonly deleteRoom: boolean }
   }
   [`query Capabilities { capabilities }`]: {
     variables: {  }
@@ -251,9 +373,15 @@ export interface Documents {
     variables: {  }
     result: { readonly logoutAll: boolean }
   }
-  [`mutation CreateMedia { createMedia { contentUri unusedExpiresAt } }`]: {
-    variables: {  }
-    result: { readonly createMedia: ({ readonly contentUri: string; readonly unusedExpiresAt: number }) }
+  [`
+    mutation CreateMedia($uniqueId: String) { createMedia(uniqueId: $uniqueId) { contentUri unusedExpiresAt uploadedAt uploadToken } }
+  `]: {
+    variables: { readonly uniqueId?: string | null | undefined }
+    result: { readonly createMedia: ({ readonly contentUri: string; readonly unusedExpiresAt: number | null; readonly uploadedAt: number | null; readonly uploadToken: string | null }) }
+  }
+  [`mutation CompleteMedia($mxc: String!, $fileName: String) { completeMedia(mxc: $mxc, fileName: $fileName) }`]: {
+    variables: { readonly mxc: string; readonly fileName?: string | null | undefined }
+    result: { readonly completeMedia: string }
   }
   [`query MaxUploadBytes { maxUploadBytes }`]: {
     variables: {  }
@@ -276,6 +404,14 @@ export interface Documents {
   [`mutation DeleteProfileField($userId: ID, $key: String!) { setProfileField(userId: $userId, key: $key) }`]: {
     variables: { readonly userId?: string | null | undefined; readonly key: string }
     result: { readonly setProfileField: boolean }
+  }
+  [`mutation UpdateProfile($userId: ID, $fields: JsonObject!) { updateProfile(userId: $userId, fields: $fields) }`]: {
+    variables: { readonly userId?: string | null | undefined; readonly fields: object }
+    result: { readonly updateProfile: boolean }
+  }
+  [`mutation ReplaceProfile($userId: ID, $fields: JsonObject!) { replaceProfile(userId: $userId, fields: $fields) }`]: {
+    variables: { readonly userId?: string | null | undefined; readonly fields: object }
+    result: { readonly replaceProfile: boolean }
   }
   [`
   query PushRules {
@@ -342,6 +478,26 @@ export interface Documents {
   `]: {
     variables: { readonly roomId: string; readonly fullyRead?: ReceiptInput | null | undefined; readonly read?: ReceiptInput | null | undefined; readonly readPrivate?: ReceiptInput | null | undefined; readonly allowBackward?: boolean | null | undefined }
     result: { readonly setReadMarkers: boolean }
+  }
+  [`
+  query EventRelations(
+    $roomId: ID!, $eventId: ID!, $relType: String, $eventType: String, $dir: Direction, $from: String, $to: String, $limit: Int, $recurse: Boolean
+  ) {
+    eventRelations(
+      roomId: $roomId, eventId: $eventId, relType: $relType, eventType: $eventType, dir: $dir, from: $from, to: $to, limit: $limit, recurse: $recurse
+    )
+  }
+`]: {
+    variables: { readonly roomId: string; readonly eventId: string; readonly relType?: string | null | undefined; readonly eventType?: string | null | undefined; readonly dir?: Direction | null | undefined; readonly from?: string | null | undefined; readonly to?: string | null | undefined; readonly limit?: number | null | undefined; readonly recurse?: boolean | null | undefined }
+    result: { readonly eventRelations: JsonText }
+  }
+  [`
+    query RoomThreads($roomId: ID!, $participated: Boolean, $from: String, $limit: Int) {
+      roomThreads(roomId: $roomId, participated: $participated, from: $from, limit: $limit)
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly participated?: boolean | null | undefined; readonly from?: string | null | undefined; readonly limit?: number | null | undefined }
+    result: { readonly roomThreads: JsonText }
   }
   [`
     mutation SendMessage($roomId: ID!, $type: String!, $txnId: String!, $content: EventContent!, $eventId: ID) {
@@ -411,8 +567,12 @@ export interface Documents {
     variables: { readonly roomId: string; readonly eventId: string; readonly limit?: number | null | undefined; readonly filter?: string | null | undefined }
     result: { readonly roomContext: JsonText }
   }
-  [`mutation JoinRoom($room: String!, $reason: String) { joinRoom(roomIdOrAlias: $room, reason: $reason) { roomId } }`]: {
-    variables: { readonly room: string; readonly reason?: string | null | undefined }
+  [`
+  mutation JoinRoom($room: String!, $reason: String, $extra: EventContent) {
+    joinRoom(roomIdOrAlias: $room, reason: $reason, extra: $extra) { roomId }
+  }
+`]: {
+    variables: { readonly room: string; readonly reason?: string | null | undefined; readonly extra?: object | null | undefined }
     result: { readonly joinRoom: ({ readonly roomId: string }) }
   }
   [`mutation KnockRoom($room: String!, $reason: String) { knockRoom(roomIdOrAlias: $room, reason: $reason) }`]: {
@@ -464,11 +624,11 @@ export interface Documents {
     result: { readonly versions: ({ readonly versions: readonly (string)[]; readonly unstableFeatures: object }) }
   }
   [`
-    query Sync($since: String, $timeoutMs: Int, $filter: String, $fullState: Boolean, $setPresence: String, $stateAfter: StateAfter) {
-      sync(since: $since, timeoutMs: $timeoutMs, filter: $filter, fullState: $fullState, setPresence: $setPresence, stateAfter: $stateAfter)
+    query Sync($since: String, $timeoutMs: Int, $filter: String, $fullState: Boolean, $setPresence: String, $stateAfter: StateAfter, $previews: Boolean) {
+      sync(since: $since, timeoutMs: $timeoutMs, filter: $filter, fullState: $fullState, setPresence: $setPresence, stateAfter: $stateAfter, previews: $previews)
     }
   `]: {
-    variables: { readonly since?: string | null | undefined; readonly timeoutMs?: number | null | undefined; readonly filter?: string | null | undefined; readonly fullState?: boolean | null | undefined; readonly setPresence?: string | null | undefined; readonly stateAfter?: StateAfter | null | undefined }
+    variables: { readonly since?: string | null | undefined; readonly timeoutMs?: number | null | undefined; readonly filter?: string | null | undefined; readonly fullState?: boolean | null | undefined; readonly setPresence?: string | null | undefined; readonly stateAfter?: StateAfter | null | undefined; readonly previews?: boolean | null | undefined }
     result: { readonly sync: JsonText }
   }
   [`

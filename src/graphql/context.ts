@@ -21,8 +21,8 @@ export interface Host {
   masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor>
   /** Nobody uses a suspended one, with a token or without. */
   isSuspended(instance: Instance): boolean
-  /** Runs when the token with this hash ends; what comes back stops listening. */
-  onSecretEnded(hash: string, run: () => void): () => void
+  /** Calls `end` with the 401 when the actor's token is revoked or expires, at once if it did; what comes back stops listening. */
+  onSessionEnd(actor: Actor, end: (error: MatrixError) => void): () => void
 }
 
 export type { Instance }
@@ -55,6 +55,17 @@ export const connectionClosed = new DOMException('The connection was closed', 'A
 export function requireActive(host: Host, instance: Instance): Instance {
   if (host.isSuspended(instance)) throw new MatrixError('M_USER_LOCKED', 'This homeserver is suspended', { soft_logout: true })
   return instance
+}
+
+/** What `wait` gives; its signal is aborted by the end of the connection and by that of the session, which is then the answer: 401. */
+export async function whileInSession<T>(context: Context, wait: (signal: AbortSignal) => Promise<T>): Promise<T> {
+  const session = new AbortController()
+  const stopListening = context.host.onSessionEnd(requireActor(context), (error) => session.abort(error))
+  try {
+    return await wait(AbortSignal.any([context.signal, session.signal]))
+  } finally {
+    stopListening()
+  }
 }
 
 /** 401 M_MISSING_TOKEN without a token. */

@@ -29,8 +29,8 @@ export interface Door {
     prefix: string | null,
     ip: string,
   ): Promise<Pick<Context, 'instance' | 'actor'> | Identity>
-  /** A place in the instance's line; the function gives it back. */
-  enter(instance: Instance, signal: AbortSignal): Promise<() => void>
+  /** A place in the instance's line, or in the host's for strangers; the function gives it back. */
+  enter(instance: Instance | null, signal: AbortSignal): Promise<() => void>
 }
 
 export interface GraphqlOptions {
@@ -88,7 +88,9 @@ export function mountGraphql({ fastify, upgrades, door }: App, given: Omit<Graph
 function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
   const { host, door } = options
   const enter = async (held: Held, reply: FastifyReply): Promise<() => void> => {
-    const release = await door.enter(held.context.instance, held.context.signal)
+    const { actor, prefixed, instance, signal } = held.context
+    // Strangers who name no homeserver must not keep the default one from its people.
+    const release = await door.enter(actor || prefixed ? instance : null, signal)
     held.release = release
     if (reply.raw.closed) release()
     else reply.raw.once('close', release)

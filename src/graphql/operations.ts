@@ -70,9 +70,7 @@ export async function runSubscription(args: ExecutionArgs): Promise<AsyncIterabl
   )
   // A generator that waits cannot be returned from outside: the signal ends what it waits for first.
   const end = (reason?: MatrixError) => controllers.get(context)?.abort(reason)
-  const stopListening = context.actor
-    ? context.host.onSecretEnded(context.actor.tokenHash, () => end(new MatrixError('M_UNKNOWN_TOKEN', 'The session has ended')))
-    : () => undefined
+  const stopListening = context.actor ? context.host.onSessionEnd(context.actor, end) : () => undefined
   let done = false
   const finish = async (error: unknown): Promise<IteratorResult<WrittenResult>> => {
     done = true

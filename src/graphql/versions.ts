@@ -13,4 +13,25 @@ export const unstableFeatures: Readonly<Record<string, boolean>> = {
   // uploads after the id, authenticated media
   'fi.mau.msc2246.stable': true,
   'org.matrix.msc3916.stable': true,
+  // what bridges with `software: hungry` insist on
+  'com.beeper.hungry': true,
+  // profiles: many fields at once, the whole in one request
+  'com.beeper.arbitrary_profile_meta': true,
+  'com.beeper.msc4437': true,
+  'com.beeper.msc4437.stable': true,
+  // the inbox: muted rooms, all of a room's place in it at once, markers that may move back
+  'com.beeper.account_data_mute': true,
+  'com.beeper.inbox_state': true,
+  'com.beeper.msc4446': true,
+  // redactions that are sent like messages
+  'com.beeper.msc4169': true,
+  // history in batches; members as a bridge's bot says
+  'com.beeper.batch_sending': true,
+  'com.beeper.arbitrary_member_change': true,
+  // everybody invited to a new room joined at once
+  'com.beeper.room_create_autojoin_invites': true,
+  // rooms deleted whole
+  'com.beeper.room_yeeting': true,
+  // events that are never stored
+  'com.beeper.ephemeral': true,
 }

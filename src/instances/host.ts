@@ -2,7 +2,9 @@
 import type { Config } from '../config.ts'
 import { MatrixError, notFound, unavailable } from '../errors.ts'
 import { hashSecret } from '../ids.ts'
+import { startJobs } from '../jobs/jobs.ts'
 import type { Ports } from '../ports.ts'
+import { tellRooms } from '../rooms/profile-change.ts'
 import { ChangeSet } from '../storage/change-set.ts'
 import type { Shard } from '../storage/storage.ts'
 import type { InstanceRow, SecretRow } from '../storage/tables.ts'
@@ -10,9 +12,11 @@ import type { Instance, Upward } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { confirmRefresh, noteUse } from '../users/sessions.ts'
 import { startCleaning } from './cleaning.ts'
+import { jobKinds } from './job-kinds.ts'
 import { masquerade } from './masquerade.ts'
 import { OpenInstance } from './open-instance.ts'
 import { reclaimInstance } from './reclaim.ts'
+import { SessionEnds, tokenExpired } from './session-ends.ts'
 
 /** Tokens remembered, so that a request costs no look-up. */
 const rememberedTokens = 10_000
@@ -60,10 +64,7 @@ export class InstanceHost {
   private readonly ending = new Map<string, Promise<void>>()
   private readonly statuses = new Map<string, string>()
   private readonly tokens = new Map<string, KnownToken>()
-  /** counts tokens that ended: what was read before one did is not remembered */
-  private endedTokens = 0
-  /** what runs for a token, such as subscriptions, ends with it */
-  private readonly running = new Map<string, Set<() => void>>()
+  private readonly ends: SessionEnds
   private closing = false
   private creating: Promise<unknown> = Promise.resolve()
   private readonly stopping = new AbortController()
@@ -74,6 +75,7 @@ export class InstanceHost {
     this.ports = options.ports
     this.shards = options.shards
     this.services = options.services
+    this.ends = new SessionEnds(this.ports)
     for (const shard of this.shards) shard.onInstanceLost = (key, why, error) => this.lose(shard, key, why, error)
   }
 
@@ -135,8 +137,8 @@ export class InstanceHost {
 
   /** Makes an instance with its owner unknown to anybody yet. Errors: M_USER_IN_USE when the name or the owner is taken. */
   create(args: { name: string; owner: string; userDomain: string; bridgeDomain: string }): Promise<OpenInstance> {
-    // One after the other: what is free is looked up first, and two must not find the same.
-    const created = this.creating.then(() => this.createNext(args))
+    // One after the other: what is free is looked up first, and two must not find the same, in another process either.
+    const created = this.creating.then(() => this.shards[0]!.exclusively('create an instance', () => this.createNext(args)))
     this.creating = created.catch(() => undefined)
     return created
   }
@@ -239,11 +241,9 @@ export class InstanceHost {
   async authenticate(token: string, prefix: string | null): Promise<{ instance: OpenInstance; actor: Actor }> {
     const hash = hashSecret(token)
     const known = this.tokens.get(hash) ?? (await this.lookUp(hash))
-    if (!known || (prefix !== null && known.instance.name !== prefix)) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
+    if (!known || (prefix !== null && !isMeant(known.instance, prefix))) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
     const { expiresAt } = known.secret
-    if (expiresAt !== null && expiresAt < this.ports.now()) {
-      throw new MatrixError('M_UNKNOWN_TOKEN', 'The access token has expired', { soft_logout: true })
-    }
+    if (expiresAt !== null && expiresAt <= this.ports.now()) throw tokenExpired()
     if (this.isSuspended(known.instance)) throw new MatrixError('M_USER_LOCKED', 'This homeserver is suspended', { soft_logout: true })
     if (known.actor.appservice !== null) known.instance.upward.appserviceAlive(known.instance, known.actor.appservice)
     const now = this.ports.now()
@@ -260,21 +260,14 @@ export class InstanceHost {
     return masquerade(instance, actor, as)
   }
 
-  /** A revoked token is asked for again, in vain. */
+  /** A revoked token is asked for again, in vain, and what waits for it ends. */
   secretEnded(hash: string): void {
-    this.endedTokens += 1
     this.tokens.delete(hash)
-    for (const end of [...(this.running.get(hash) ?? [])]) end()
+    this.ends.revoke(hash)
   }
 
-  /** Runs `end` when the token with this hash ends; what comes back stops listening. */
-  onSecretEnded(hash: string, end: () => void): () => void {
-    const ends = this.running.get(hash) ?? new Set()
-    this.running.set(hash, ends.add(end))
-    return () => {
-      ends.delete(end)
-      if (ends.size === 0 && this.running.get(hash) === ends) this.running.delete(hash)
-    }
+  onSessionEnd(actor: Actor, end: (error: MatrixError) => void): () => void {
+    return this.ends.onEnd(actor, end)
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -289,10 +282,12 @@ export class InstanceHost {
   }
 
   private async lookUp(hash: string): Promise<KnownToken | null> {
-    const { endedTokens } = this
+    const revoked = this.ends.isRevoked(hash)
     for (const shard of this.shards) {
       const [secret] = await shard.lookup('secret', { where: { hash } })
       if (!secret) continue
+      // Found after it was revoked: a bridge has registered again under its old token.
+      if (revoked) this.ends.revive(hash)
       if (secret.kind !== 'access' && secret.kind !== 'appservice') return null
       const [row] = await shard.lookup('instance', { where: { key: secret.instance } })
       if (!row?.name) return null
@@ -308,11 +303,13 @@ export class InstanceHost {
         puppet: false,
         admin: user.admin === 1,
         tokenHash: hash,
+        tokenExpiresAt: secret.expiresAt,
       }
       const known: KnownToken = { secret, instance, actor, notedAt: 0 }
       // Lost while we read: remembered, it would be answered with 503 for ever.
       if (!this.live.has(instance)) throw unavailable('This homeserver is being opened again')
-      if (this.endedTokens === endedTokens) {
+      // Revoked while we read.
+      if (!this.ends.isRevoked(hash)) {
         if (this.tokens.size >= rememberedTokens) this.tokens.delete(this.tokens.keys().next().value!)
         this.tokens.set(hash, known)
       }
@@ -342,6 +339,8 @@ export class InstanceHost {
     this.live.add(instance)
     if (row.status === 'active') {
       startCleaning(instance)
+      startJobs(instance, jobKinds)
+      tellRooms(instance)
       this.services.start(instance)
     }
     return instance
@@ -374,4 +373,9 @@ export class InstanceHost {
   private forgetTokens(instance: OpenInstance): void {
     for (const [hash, known] of this.tokens) if (known.instance === instance) this.tokens.delete(hash)
   }
+}
+
+/** Bridge managers name a homeserver by its owner. */
+function isMeant({ name, ownerId }: Instance, prefix: string): boolean {
+  return name === prefix || ownerId.startsWith(`@${prefix}:`)
 }

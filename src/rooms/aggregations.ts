@@ -3,7 +3,8 @@
  * https://spec.matrix.org/v1.19/client-server-api/#aggregations-of-child-events
  */
 import { isObject, type JsonObject } from '../rules/values.ts'
-import type { EventRow, RelationRow } from '../storage/tables.ts'
+import type { Related } from '../storage/storage.ts'
+import type { EventRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { eventText, type Requester } from './event-json.ts'
 import { relationOf } from './relations.ts'
@@ -58,8 +59,8 @@ class Bundler {
     return texts
   }
 
-  private async relations(parents: readonly EventRow[], relTypes: readonly string[]): Promise<Map<string, RelationRow[]>> {
-    const byParent = new Map<string, RelationRow[]>()
+  private async relations(parents: readonly EventRow[], relTypes: readonly string[]): Promise<Map<string, Related[]>> {
+    const byParent = new Map<string, Related[]>()
     if (parents.length === 0) return byParent
     const ids = new Map<number, string[]>()
     for (const { room, eventId } of parents) {
@@ -68,9 +69,8 @@ class Bundler {
       else ids.set(room, [eventId])
     }
     const { upTo = Number.MAX_SAFE_INTEGER } = this.options
-    const found = await this.instance.storage.relationsTo(ids, relTypes)
-    const rows = found.filter(({ order }) => order <= upTo).sort((a, b) => a.order - b.order)
-    for (const row of rows) {
+    const rows = await this.instance.storage.relationsTo(ids, relTypes, { user: this.requester.user, upTo })
+    for (const row of rows.sort((a, b) => a.order - b.order)) {
       const key = childKey(row.room, row.parent)
       const known = byParent.get(key)
       if (known) known.push(row)
@@ -80,13 +80,10 @@ class Bundler {
   }
 
   /** The events behind the relations that are shown: edits, references, and the newest of each thread. */
-  private async children(
-    parents: readonly EventRow[],
-    relations: ReadonlyMap<string, readonly RelationRow[]>,
-  ): Promise<Map<string, EventRow>> {
+  private async children(parents: readonly EventRow[], relations: ReadonlyMap<string, readonly Related[]>): Promise<Map<string, EventRow>> {
     const places = parents.flatMap((parent) => {
       const rows = relations.get(childKey(parent.room, parent.eventId)) ?? []
-      return [...editsOf(parent, rows), ...rows.filter(({ relType }) => relType === 'm.reference'), ...threadOf(rows).slice(-1)]
+      return [...editsOf(parent, rows), ...rows.filter(({ relType }) => relType === 'm.reference' || relType === 'm.thread')]
     })
     const events = places.length > 0 ? await this.instance.storage.eventsAt(places) : []
     return new Map(events.map((row) => [placeKey(row), row]))
@@ -94,7 +91,7 @@ class Bundler {
 
   private text(
     parent: EventRow,
-    relations: readonly RelationRow[],
+    relations: readonly Related[],
     children: ReadonlyMap<string, EventRow>,
     edits: ReadonlyMap<string, string>,
   ): string | null {
@@ -106,11 +103,11 @@ class Bundler {
       parts.push(`"m.reference":{"chunk":[${references.map((row) => `{"event_id":${JSON.stringify(row.eventId)}}`).join()}]}`)
     }
     const thread = threadOf(relations)
-    const latest = thread.length > 0 ? children.get(placeKey(thread.at(-1)!)) : undefined
+    const latest = thread && children.get(placeKey(thread))
     if (latest) {
-      const participated = parent.sender === this.requester.user || thread.some((row) => row.sender === this.requester.user)
+      const participated = parent.sender === this.requester.user || thread.participated === 1
       const event = this.child(latest, edits.get(placeKey(latest)))
-      parts.push(`"m.thread":{"latest_event":${event},"count":${thread.length},"current_user_participated":${participated}}`)
+      parts.push(`"m.thread":{"latest_event":${event},"count":${thread.count},"current_user_participated":${participated}}`)
     }
     return parts.length === 0 ? null : `{${parts.join()}}`
   }
@@ -120,21 +117,21 @@ class Bundler {
   }
 }
 
-function threadOf(relations: readonly RelationRow[]): RelationRow[] {
-  return relations.filter(({ relType }) => relType === 'm.thread')
+function threadOf(relations: readonly Related[]): Related | undefined {
+  return relations.find(({ relType }) => relType === 'm.thread')
 }
 
 function latestOf(
   parent: EventRow,
-  relations: ReadonlyMap<string, readonly RelationRow[]>,
+  relations: ReadonlyMap<string, readonly Related[]>,
   children: ReadonlyMap<string, EventRow>,
 ): EventRow | undefined {
   const thread = threadOf(relations.get(childKey(parent.room, parent.eventId)) ?? [])
-  return thread.length > 0 ? children.get(placeKey(thread.at(-1)!)) : undefined
+  return thread && children.get(placeKey(thread))
 }
 
 /** "The sender and the type are the same as the original's"; a redacted event has nothing left to edit. */
-function editsOf(parent: EventRow, relations: readonly RelationRow[]): RelationRow[] {
+function editsOf(parent: EventRow, relations: readonly Related[]): Related[] {
   if (parent.redactedBy !== null) return []
   return relations
     .filter((row) => row.relType === 'm.replace' && row.sender === parent.sender && row.type === parent.type)
@@ -142,7 +139,7 @@ function editsOf(parent: EventRow, relations: readonly RelationRow[]): RelationR
 }
 
 /** "The replacement event is the most recent by origin_server_ts; of equal ones the one with the larger event id." */
-function newestEdit(parent: EventRow, relations: readonly RelationRow[], children: ReadonlyMap<string, EventRow>): EventRow | null {
+function newestEdit(parent: EventRow, relations: readonly Related[], children: ReadonlyMap<string, EventRow>): EventRow | null {
   const candidates = editsOf(parent, relations)
   // "The original event must not, itself, have a rel_type of m.replace."
   if (candidates.length === 0 || relationOf(contentOf(parent))?.relType === 'm.replace') return null

@@ -8,9 +8,11 @@ import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, MembershipRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { registrations } from '../users/registrations.ts'
+import { writeCheckpoints } from './checkpoints.ts'
 import { clearUnread, markReadBySending, notifyUsers } from './notifications.ts'
 import { putRelation } from './relations.ts'
-import { coreTypes, joinedSyncers, membershipOf, type RoomCore, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
+import { coreTypes, findEvent, joinedSyncers, membershipOf, type RoomCore, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
+import { stopTyping } from './typing.ts'
 
 export interface Draft {
   readonly type: string
@@ -25,8 +27,10 @@ export interface Draft {
   readonly eventId?: string
   readonly device?: string | null
   readonly txnId?: string | null
-  /** an appservice answers for this join of a new room: the auth rules are not asked */
+  /** an appservice answers for this membership: the auth rules are not asked */
   readonly vouched?: boolean
+  /** comes with a new room */
+  readonly created?: boolean
 }
 
 export interface Appended {
@@ -42,7 +46,7 @@ export function appendEvent(decision: Decision, core: RoomCore, draft: Draft): A
     throwRefusal(authorize({ type: draft.type, sender, stateKey: draft.stateKey, content: draft.content }, viewOf(decision, core)))
 
   const eventId = draft.eventId ?? newEventId(instance.ports)
-  if (draft.eventId !== undefined && decision.find('event', { room: core.key, eventId })) {
+  if (draft.eventId !== undefined && findEvent(decision, core, eventId)) {
     throw new MatrixError('M_INVALID_PARAM', `${eventId} exists already`, {}, 409)
   }
   const ts = draft.ts ?? decision.now
@@ -55,7 +59,7 @@ export function appendEvent(decision: Decision, core: RoomCore, draft: Draft): A
   throwRefusal(checkEventLimits({ roomId: core.roomId, eventId, sender, type: draft.type, stateKey: draft.stateKey, json }))
 
   const order = decision.takePosition()
-  let next: RoomCore = { ...core, lastOrder: order }
+  let next: RoomCore = { ...core, lastOrder: order, idsGivenAt: draft.eventId === undefined ? core.idsGivenAt : order }
   let replaces: number | null = null
   let target: UserRow | null = null
   if (draft.type === 'm.room.member' && draft.stateKey !== undefined) {
@@ -67,6 +71,7 @@ export function appendEvent(decision: Decision, core: RoomCore, draft: Draft): A
     // Whoever comes or goes has read what there was to read, the invitation above all.
     if (target.syncs && before && after.since === order && after.membership !== 'invite')
       clearUnread(decision, target.key, core.key, order, null)
+    if (before?.membership === 'join' && after.membership !== 'join') stopTyping(decision, core, target.userId)
     next = { ...next, ...membershipCounts(core, target, before?.membership ?? null, after.membership) }
   } else if (draft.stateKey !== undefined) {
     replaces = decision.get('state', { room: core.key, type: draft.type, stateKey: draft.stateKey })?.order ?? null
@@ -158,6 +163,7 @@ function announce(decision: Decision, core: RoomCore, row: EventRow, draft: Draf
     appservices.push(registration.key)
     decision.write('interest', { instance: row.instance, appservice: registration.key, position: row.order, room: row.room })
   }
+  if (appservices[0] !== undefined) writeCheckpoints(decision, core, row, draft, appservices[0])
   decision.announce(draft.type === 'm.room.member' ? 'membership' : 'event', { rooms: [core.key], users, appservices })
 }
 
@@ -165,7 +171,8 @@ function announce(decision: Decision, core: RoomCore, row: EventRow, draft: Draf
 function concerns(registration: ReturnType<typeof registrations>[number], core: RoomCore, draft: Draft, target: UserRow | null): boolean {
   const { key, namespaces } = registration
   // A bridge that is just creating the room does not know it yet: it would answer the owner's join with "not a portal".
-  if (draft.vouched && target?.appservice !== key) return false
+  if (draft.created && target?.appservice !== key) return false
+  if (!registration.ownEvents && draft.sender.appservice === key) return false
   return (
     (core.appservices.get(key) ?? 0) > 0 ||
     draft.sender.appservice === key ||

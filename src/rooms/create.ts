@@ -9,7 +9,7 @@ import type { RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { actingUser, ensureUser, findUser } from '../users/users.ts'
+import { actingUser, ensureUser } from '../users/users.ts'
 import { appendEvent, type Draft } from './append.ts'
 import { putAlias } from './directory.ts'
 import { changeMembership } from './membership.ts'
@@ -46,50 +46,53 @@ export interface CreateRoom {
 
 /** Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_FORBIDDEN. */
 export function createRoom(instance: Instance, actor: Actor, args: CreateRoom): Promise<{ roomId: string }> {
+  return command(instance, (decision) => ({ roomId: makeRoom(decision, actor, args).roomId }))
+}
+
+/** The same in the caller's change set. */
+export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom): RoomRow {
   const version = args.roomVersion ? findRoomVersion(args.roomVersion) : defaultRoomVersion
-  return command(instance, (decision) => {
-    if (!version) throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `Room version ${args.roomVersion} is not supported`)
-    const creator = actingUser(decision, actor)
-    const room = newRoom(decision, actor, creator, version, args)
-    let core = emptyCore(room)
-    setCore(decision, core)
+  if (!version) throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `Room version ${args.roomVersion} is not supported`)
+  const creator = actingUser(decision, actor)
+  const room = newRoom(decision, actor, creator, version, args)
+  let core = emptyCore(room)
+  setCore(decision, core)
 
-    const add = (type: string, content: JsonObject, stateKey = ''): void => {
-      const draft: Draft = { type, stateKey, content, sender: creator, ...(args.ts && actor.appservice !== null ? { ts: args.ts } : {}) }
-      core = appendEvent(decision, core, draft).core
-    }
-    const member = (sender: UserRow, userId: string, content: JsonObject): void => {
-      core = changeMembership(decision, actor, core, sender, userId, content).core
-    }
+  const add = (type: string, content: JsonObject, stateKey = ''): void => {
+    const draft: Draft = { type, stateKey, content, sender: creator, ...(args.ts && actor.appservice !== null ? { ts: args.ts } : {}) }
+    core = appendEvent(decision, core, draft).core
+  }
+  const member = (sender: UserRow, userId: string, content: JsonObject): void => {
+    core = changeMembership(decision, actor, core, sender, userId, content).core
+  }
 
-    add('m.room.create', createContent(version, creator, args))
-    member(creator, creator.userId, { membership: 'join' })
-    const { invited, joined } = members(decision, actor, creator, args)
-    add('m.room.power_levels', powerLevels(creator, [...joined, ...invited], args))
-    // An alias is made before the state that may name it.
-    if (args.aliasName) {
-      const alias = newAlias(instance, args.aliasName)
-      putAlias(decision, actor, creator, room, alias, 'M_ROOM_IN_USE')
-      add('m.room.canonical_alias', { alias })
-    }
-    for (const state of initialState(args)) add(state.type, state.content, state.stateKey)
+  add('m.room.create', createContent(version, creator, args))
+  member(creator, creator.userId, { membership: 'join' })
+  const { invited, joined } = members(decision, actor, creator, args)
+  add('m.room.power_levels', powerLevels(creator, [...joined, ...invited], args))
+  // An alias is made before the state that may name it.
+  if (args.aliasName) {
+    const alias = newAlias(decision.instance, args.aliasName)
+    putAlias(decision, actor, creator, room, alias, 'M_ROOM_IN_USE')
+    add('m.room.canonical_alias', { alias })
+  }
+  for (const state of initialState(args)) add(state.type, state.content, state.stateKey)
 
-    for (const userId of invited) member(creator, userId, { membership: 'invite', ...(args.isDirect ? { is_direct: true } : {}) })
-    for (const userId of joined) {
-      if (userId === creator.userId) continue
-      // The bridge vouches for its members: no invitation comes before.
-      core = changeMembership(
-        decision,
-        actor,
-        core,
-        ensureUser(decision, userId, actor.appservice),
-        userId,
-        { membership: 'join' },
-        { vouched: true },
-      ).core
-    }
-    return { roomId: room.roomId }
-  })
+  for (const userId of invited) member(creator, userId, { membership: 'invite', ...(args.isDirect ? { is_direct: true } : {}) })
+  for (const userId of joined) {
+    if (userId === creator.userId) continue
+    // The bridge vouches for its members: no invitation comes before.
+    core = changeMembership(
+      decision,
+      actor,
+      core,
+      ensureUser(decision, userId, actor.appservice),
+      userId,
+      { membership: 'join' },
+      { vouched: true, created: true },
+    ).core
+  }
+  return room
 }
 
 function newRoom(decision: Decision, actor: Actor, creator: UserRow, version: RoomVersion, args: CreateRoom): RoomRow {
@@ -129,7 +132,7 @@ function members(decision: Decision, actor: Actor, creator: UserRow, args: Creat
     if (fromBridge && (args.autoJoinInvites || userId === decision.instance.ownerId)) joined.add(userId)
     else invited.add(userId)
   }
-  decision.all([...joined, ...invited].map((userId) => () => findUser(decision, userId)))
+  decision.findAll('user', 'userId', [...joined, ...invited])
   for (const userId of [...joined, ...invited]) ensureUser(decision, userId, actor.appservice)
   return { invited: [...invited], joined: [...joined] }
 }

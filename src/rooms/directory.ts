@@ -18,7 +18,9 @@ export function putAlias(decision: Decision, actor: Actor, creator: UserRow, roo
       throw new MatrixError('M_EXCLUSIVE', `Alias ${alias} belongs to an appservice`)
     }
   }
-  if (decision.get('alias', { alias }))
+  const standing = decision.get('alias', { alias })
+  // The alias of a deleted room is free.
+  if (standing && decision.get('room', { key: standing.room }))
     throw new MatrixError(taken, `Room alias ${alias} already exists`, {}, taken === 'M_UNKNOWN' ? 409 : 400)
   decision.put('alias', { instance: decision.instance.key, alias, room: room.key, creator: creator.key })
 }

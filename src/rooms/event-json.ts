@@ -41,7 +41,8 @@ export function eventText(row: EventRow, additions: Additions): string {
 }
 
 function unsignedText(row: EventRow, { now, requester, membership, replaced, redactedBecause, relations }: Additions): string {
-  let text = `{"age":${Math.max(0, now - row.ts)},"com.beeper.hs.order":${row.order}`
+  let text = `{"age":${Math.max(0, now - row.ts)},"com.beeper.hs.order":${row.order},"com.beeper.hs.suborder":0`
+  text += `,"com.beeper.hs.order_string":"${orderString(row.order)}"`
   // A device id is unique within its user only.
   if (row.txnId !== null && row.device === requester.device && row.sender === requester.user) {
     text += `,"transaction_id":${JSON.stringify(row.txnId)}`
@@ -55,4 +56,16 @@ function unsignedText(row: EventRow, { now, requester, membership, replaced, red
   if (redactedBecause !== undefined) text += `,"redacted_because":${redactedBecause}`
   if (relations !== undefined) text += `,"m.relations":${relations}`
   return `${text}}`
+}
+
+/**
+ * Beeper's clients sort by this text alone: base32hex of ten bytes, the order as 64 bits and the suborder, which is 0 here, as 16, both with
+ * their sign bit turned. Two halves of 40 bits, because a number holds no 80 exactly.
+ */
+export function orderString(order: number): string {
+  const high = Math.floor(order / 2 ** 32)
+  const low = order - high * 2 ** 32
+  const first = (high + 2 ** 31) * 2 ** 8 + Math.floor(low / 2 ** 24)
+  const second = (low % 2 ** 24) * 2 ** 16 + 2 ** 15
+  return (first.toString(32).padStart(8, '0') + second.toString(32).padStart(8, '0')).toUpperCase()
 }

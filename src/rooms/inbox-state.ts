@@ -1,9 +1,42 @@
-/** What a list of rooms shows of each for one user: unread counts, direct chats, who has read. */
+/** What a list of rooms shows of each for one user: unread counts, direct chats, who has read; and changing it in one step. */
+import { invalidParam } from '../errors.ts'
+import { isRoomId } from '../rules/event-limits.ts'
 import { isArray, isObject, type JsonObject } from '../rules/values.ts'
 import type { ReceiptRow } from '../storage/tables.ts'
+import { command } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
+import type { Actor } from '../users/actor.ts'
 import { userIdsOf } from '../users/user-ids.ts'
+import { requireSelf } from '../users/users.ts'
+import { type Done, putDone } from './archive.ts'
+import { markUnread } from './read-markers.ts'
+import { moveMarkers, type ReadMarkers, readerOf } from './receipts.ts'
 import type { Readable } from './visibility.ts'
+
+export interface InboxState {
+  readonly userId: string
+  readonly roomId: string
+  readonly markedUnread?: boolean | null | undefined
+  readonly done?: Done | null | undefined
+  readonly readMarkers?: Omit<ReadMarkers, 'roomId'> | null | undefined
+}
+
+/**
+ * All of a room's place in the inbox in one step, or nothing. The mark of unread comes last: who asks for it wants it, although reading
+ * takes it away. Errors: M_FORBIDDEN for another user's and unless joined, M_INVALID_PARAM for what is no room id, and as setReadMarkers.
+ */
+export async function setInboxState(instance: Instance, actor: Actor, args: InboxState): Promise<boolean> {
+  requireSelf(actor, args.userId)
+  if (!isRoomId(args.roomId)) throw invalidParam(`${args.roomId} is not a room ID`)
+  await command(instance, (decision) => {
+    const reader = readerOf(decision, actor, args.roomId)
+    const { readMarkers, done, markedUnread } = args
+    if (readMarkers) moveMarkers(decision, actor, reader, readMarkers)
+    if (done) putDone(decision, reader.room, reader.user, done)
+    if (typeof markedUnread === 'boolean') markUnread(decision, reader.room.key, reader.user, markedUnread)
+  })
+  return true
+}
 
 export interface UnreadCount {
   readonly notify: number

@@ -1,5 +1,6 @@
 /** Join, invite, leave, kick, ban, unban, knock, forget. https://spec.matrix.org/v1.19/client-server-api/#room-membership */
 import { forbidden, MatrixError, notFound } from '../errors.ts'
+import { isUserId } from '../rules/event-limits.ts'
 import { allowedRooms, checkMembershipAction, isRestricted, mayAuthoriseJoin } from '../rules/member-auth.ts'
 import type { Membership } from '../rules/room-view.ts'
 import { type JsonObject, sameJson } from '../rules/values.ts'
@@ -7,16 +8,29 @@ import type { RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { registrations } from '../users/registrations.ts'
 import { actingUser, ensureUser, findUser } from '../users/users.ts'
 import { appendEvent } from './append.ts'
-import { checkPuppet } from './puppets.ts'
+import { checkPuppet, maySpeakFor } from './puppets.ts'
 import { coreOf, findRoom, membershipOf, type RoomCore, roomOf, throwRefusal, viewOf } from './room-core.ts'
 
 interface Options {
   readonly ts?: number
   readonly eventId?: string
-  /** the caller's appservice answers for it: the join rules are not asked */
+  /** the caller's appservice answers for it: the auth rules are not asked */
   readonly vouched?: boolean
+  /** comes with a new room */
+  readonly created?: boolean
+}
+
+/**
+ * `com.beeper.arbitrary_member_change`: the bot of a bridge, in a room, writes any m.room.member of the bridge's users and of the owner, as when
+ * it takes back a change that the remote side did not accept.
+ */
+export function mayChangeAnyMember(decision: Decision, actor: Actor, core: RoomCore, userId: string): boolean {
+  const registration = registrations(decision).find(({ key }) => key === actor.appservice)
+  if (!registration || actor.user !== registration.bot || !isUserId(userId)) return false
+  return membershipOf(decision, core.key, registration.bot)?.membership === 'join' && maySpeakFor(decision, registration.key, userId)
 }
 
 /**
@@ -34,7 +48,9 @@ export function changeMembership(
 ): { eventId: string; core: RoomCore } {
   const membership = given['membership']
   const target =
-    membership === 'invite' || sender.userId === targetId ? ensureUser(decision, targetId, actor.appservice) : findUser(decision, targetId)
+    membership === 'invite' || sender.userId === targetId || options.vouched
+      ? ensureUser(decision, targetId, actor.appservice)
+      : findUser(decision, targetId)
   if (!target) throw forbidden(`User ${targetId} not in room`)
   const before = membershipOf(decision, core.key, target.key)
   let content = given
@@ -178,7 +194,14 @@ export async function forgetRoom(instance: Instance, actor: Actor, roomId: strin
     }
     if (membership.forgotten) return
     decision.put('membership', { ...membership, forgotten: 1 })
-    decision.put('departure', { instance: instance.key, user: user.key, room: room.key, roomId, position: decision.takePosition() })
+    decision.put('departure', {
+      instance: instance.key,
+      user: user.key,
+      room: room.key,
+      roomId,
+      position: decision.takePosition(),
+      ts: null,
+    })
     decision.announce('departure', { users: [user.key] })
   })
   return true

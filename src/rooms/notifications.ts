@@ -1,12 +1,15 @@
 /** Unread marks: one row for each event that a push rule marked for a user, until it is read. */
 
-import { pushSubject } from '../rules/push-subject.ts'
+import { isStorable } from '../rules/event-limits.ts'
+import { pushSubject, type Related } from '../rules/push-subject.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { pushEvaluatorOf } from '../users/push-rules.ts'
-import { threadOf } from './relations.ts'
-import { membershipOf, type RoomCore } from './room-core.ts'
+import { isMuted } from './archive.ts'
+import { readAgain } from './read-markers.ts'
+import { relationOf, threadOf } from './relations.ts'
+import { findEvent, membershipOf, type RoomCore } from './room-core.ts'
 
 interface Event extends JsonObject {
   readonly type: string
@@ -26,14 +29,13 @@ export function notifyUsers(
 ): void {
   const users = target?.syncs && event.content['membership'] === 'invite' ? [...readers, target] : readers
   if (users.length === 0 || (users.length === 1 && users[0]!.key === row.sender)) return
-  const subject = pushSubject(event, { memberCount: core.counts.join, powerLevels: core.powerLevels })
+  const related = event.type === 'm.reaction' ? relatedTo(decision, core, event.content) : null
+  const subject = pushSubject(event, { memberCount: core.counts.join, powerLevels: core.powerLevels, related })
   for (const user of users) {
     if (user.key === row.sender) continue
     const displayName = membershipOf(decision, core.key, user.key)?.displayName ?? undefined
-    const outcome = pushEvaluatorOf(decision, user)(
-      subject,
-      displayName === undefined ? { userId: user.userId } : { userId: user.userId, displayName },
-    )
+    const muted = isMuted(decision, core.key, user.key)
+    const outcome = pushEvaluatorOf(decision, user)(subject, { userId: user.userId, displayName, muted })
     if (!outcome.notify) continue
     const thread = threadOf(event.content) ?? ''
     decision.write('notification', {
@@ -46,6 +48,16 @@ export function notifyUsers(
     })
     setUnread(decision, user.key, core.key, unreadIn(decision, user.key, core.key) + 1)
   }
+}
+
+/** Whose event a reaction is about. */
+function relatedTo(decision: Decision, core: RoomCore, content: JsonObject): Related | null {
+  const relation = relationOf(content)
+  // The content may say anything; what no database takes is nobody's id.
+  if (!relation || !isStorable(relation.eventId)) return null
+  const target = findEvent(decision, core, relation.eventId)
+  const author = target && decision.get('user', { key: target.sender })
+  return author && { relType: relation.relType, sender: author.userId }
 }
 
 /** How many unread marks a user has in a room: so that reading where nothing is unread costs nothing. */
@@ -63,7 +75,9 @@ function unreadKey(user: number, room: number): string {
 
 /** Clients take sending for reading: all before the user's own message is read, in its thread or in the main timeline. */
 export function markReadBySending(decision: Decision, core: RoomCore, row: EventRow, sender: UserRow): void {
-  if (row.stateKey !== null || unreadIn(decision, sender.key, core.key) === 0) return
+  if (row.stateKey !== null) return
+  readAgain(decision, core.key, sender)
+  if (unreadIn(decision, sender.key, core.key) === 0) return
   const content = (JSON.parse(row.json) as { content: JsonObject }).content
   clearUnread(decision, sender.key, core.key, row.order, isObject(content) ? (threadOf(content) ?? '') : '')
 }

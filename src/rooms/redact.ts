@@ -2,7 +2,7 @@
 import { checkRedaction } from '../rules/auth.ts'
 import { redactEvent as strip } from '../rules/redaction.ts'
 import type { JsonObject } from '../rules/values.ts'
-import type { UserRow } from '../storage/tables.ts'
+import type { EventRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
@@ -11,7 +11,7 @@ import { actingUser, userOf } from '../users/users.ts'
 import { appendEvent } from './append.ts'
 import { checkPuppet } from './puppets.ts'
 import { removeRelation } from './relations.ts'
-import { coreOf, type RoomCore, roomOf, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
+import { coreOf, findEvent, type RoomCore, roomOf, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
 
 export interface Redact {
   readonly roomId: string
@@ -51,7 +51,7 @@ interface Redaction {
 
 /** Appends the redaction and rewrites its target, which takes no position of its own: the redaction's tells of it. */
 export function redactEvent(decision: Decision, core: RoomCore, sender: UserRow, args: Redaction): { eventId: string } {
-  const target = decision.find('event', { room: core.key, eventId: args.eventId })
+  const target = findEvent(decision, core, args.eventId)
   const author = target && userOf(decision, target.sender)
   throwRefusal(checkRedaction(sender.userId, target && author && { type: target.type, sender: author.userId }, viewOf(decision, core)))
   // Named in the content from v11 on and at the top level before; both, for clients of either age.
@@ -64,14 +64,18 @@ export function redactEvent(decision: Decision, core: RoomCore, sender: UserRow,
     txnId: args.txnId,
     ...(args.ts === undefined ? {} : { ts: args.ts }),
   })
-  if (target && target.redactedBy === null) {
-    const event = JSON.parse(target.json) as JsonObject
-    const stripped = strip(event, core.version)
-    decision.put('event', { ...target, json: JSON.stringify(stripped), redactedBy: appended.row.order })
-    if (event['content']) removeRelation(decision, target, event['content'] as JsonObject)
-    forgetState(decision, appended.core, target.type, target.stateKey, target.order, stripped)
-  }
+  if (target) emptyEvent(decision, appended.core, target, appended.row.order)
   return { eventId: appended.row.eventId }
+}
+
+/** What a redaction at `order` leaves of an event. */
+export function emptyEvent(decision: Decision, core: RoomCore, target: EventRow, order: number): void {
+  if (target.redactedBy !== null) return
+  const event = JSON.parse(target.json) as JsonObject
+  const stripped = strip(event, core.version)
+  decision.put('event', { ...target, json: JSON.stringify(stripped), redactedBy: order })
+  if (event['content']) removeRelation(decision, core, target, event['content'] as JsonObject)
+  forgetState(decision, core, target.type, target.stateKey, target.order, stripped)
 }
 
 /** Redacted state stays in force with what is left of it. */

@@ -1,9 +1,10 @@
 /** What an event relates to. https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events */
 import { MatrixError } from '../errors.ts'
+import { isStorable } from '../rules/event-limits.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, RelationRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
-import type { RoomCore } from './room-core.ts'
+import { awaitBatches, type RoomCore } from './room-core.ts'
 
 export interface Relation {
   readonly relType: string
@@ -27,11 +28,49 @@ export function threadOf(content: JsonObject): string | null {
 
 /** Errors: M_DUPLICATE_ANNOTATION when the sender gave the same reaction already. */
 export function putRelation(decision: Decision, core: RoomCore, row: EventRow, content: JsonObject): void {
+  const relation = relationRow(row, relationOf(content))
+  if (!relation) return
+  if (isReaction(relation)) {
+    const known = reactionsBySender(decision, core, relation.parent, row.sender)
+    if (known.some((other) => other.key === relation.key && other.type === row.type)) {
+      throw new MatrixError('M_DUPLICATE_ANNOTATION', "Can't send same reaction twice")
+    }
+    decision.set(reactionsKey(core.key, relation.parent, row.sender), [...known, relation])
+  }
+  decision.put('relation', relation)
+}
+
+/** Of an event in a batch, which may give a reaction twice: history is taken as it comes. */
+export function writeRelation(decision: Decision, row: EventRow, relation: Relation | null): void {
+  const written = relationRow(row, relation)
+  if (!written) return
+  decision.write('relation', written)
+  const key = reactionsKey(row.room, written.parent, row.sender)
+  if (!isReaction(written) || !decision.instance.memory.knows(key)) return
+  decision.set(key, [...decision.need<readonly RelationRow[]>(key, async () => []), written])
+}
+
+/** A redacted event relates to nothing any more. */
+export function removeRelation(decision: Decision, core: RoomCore, row: EventRow, content: JsonObject): void {
   const relation = relationOf(content)
-  if (!relation || relation.eventId.includes('\0')) return
-  const relationRow: RelationRow = {
+  if (!relation) return
+  const stored = decision.get('relation', { room: row.room, parent: relation.eventId, order: row.order })
+  if (!stored) return
+  decision.remove('relation', stored)
+  if (relation.relType !== 'm.annotation') return
+  const known = reactionsBySender(decision, core, relation.eventId, row.sender)
+  decision.set(
+    reactionsKey(row.room, relation.eventId, row.sender),
+    known.filter((other) => other.order !== row.order),
+  )
+}
+
+function relationRow(row: EventRow, relation: Relation | null): RelationRow | null {
+  // What a database would refuse or change is left in the event alone.
+  if (!relation || ![relation.eventId, relation.relType, relation.key ?? ''].every(isStorable)) return null
+  return {
     instance: row.instance,
-    room: core.key,
+    room: row.room,
     parent: relation.eventId,
     order: row.order,
     relType: relation.relType,
@@ -39,42 +78,20 @@ export function putRelation(decision: Decision, core: RoomCore, row: EventRow, c
     sender: row.sender,
     key: relation.key,
   }
-  if (relation.relType === 'm.annotation' && row.type === 'm.reaction') {
-    const name = annotationsKey(core.key, relation.eventId, row.sender)
-    const known = decision.need(name, () =>
-      decision.instance.storage.find('relation', {
-        where: { room: core.key, parent: relation.eventId, sender: row.sender, relType: 'm.annotation' },
-      }),
-    )
-    if (known.some((other) => other.key === relation.key && other.type === row.type)) {
-      throw new MatrixError('M_DUPLICATE_ANNOTATION', "Can't send same reaction twice")
-    }
-    decision.set(name, [...known, relationRow])
-  }
-  decision.put('relation', relationRow)
 }
 
-/** A redacted event relates to nothing any more. */
-export function removeRelation(decision: Decision, row: EventRow, content: JsonObject): void {
-  const relation = relationOf(content)
-  if (!relation) return
-  const stored = decision.get('relation', { room: row.room, parent: relation.eventId, order: row.order })
-  if (!stored) return
-  decision.remove('relation', stored)
-  if (relation.relType === 'm.annotation') {
-    const name = annotationsKey(row.room, relation.eventId, row.sender)
-    const known = decision.need(name, () =>
-      decision.instance.storage.find('relation', {
-        where: { room: row.room, parent: relation.eventId, sender: row.sender, relType: 'm.annotation' },
-      }),
-    )
-    decision.set(
-      name,
-      known.filter((other) => other.order !== row.order),
-    )
-  }
+function isReaction(relation: RelationRow): boolean {
+  return relation.relType === 'm.annotation' && relation.type === 'm.reaction'
 }
 
-function annotationsKey(room: number, parent: string, sender: number): string {
-  return `annotations\0${room}\0${sender}\0${parent}`
+/** What a user annotated an event with. */
+function reactionsBySender(decision: Decision, core: RoomCore, parent: string, sender: number): readonly RelationRow[] {
+  const { memory, storage } = decision.instance
+  const key = reactionsKey(core.key, parent, sender)
+  if (!memory.knows(key)) awaitBatches(decision, core)
+  return decision.need(key, () => storage.find('relation', { where: { room: core.key, parent, sender, relType: 'm.annotation' } }))
+}
+
+function reactionsKey(room: number, parent: string, sender: number): string {
+  return `reactions\0${room}\0${sender}\0${parent}`
 }

@@ -4,9 +4,10 @@ import { type PowerLevels, parsePowerLevels, powerLevelsWithoutEvent } from '../
 import { creatorOf, defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
 import type { Membership, RoomView } from '../rules/room-view.ts'
 import type { JsonObject, Refusal } from '../rules/values.ts'
-import type { MembershipRow, RoomRow, UserRow } from '../storage/tables.ts'
+import type { EventRow, MembershipRow, RoomRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
+import { Missing } from '../stream/memory.ts'
 import { findUser, syncingUsers } from '../users/users.ts'
 
 export interface RoomCore {
@@ -24,6 +25,10 @@ export interface RoomCore {
   readonly appservices: ReadonlyMap<number, number>
   /** order of the newest event */
   readonly lastOrder: number
+  /** position at which an appservice last gave an event its id, or a later one */
+  readonly idsGivenAt: number
+  /** position of the last batch of events; 0 when that is on the disk for sure */
+  readonly batchedAt: number
 }
 
 export const coreTypes = ['m.room.create', 'm.room.power_levels', 'm.room.join_rules', 'm.room.history_visibility', 'm.room.encryption']
@@ -44,6 +49,8 @@ export function emptyCore(room: RoomRow): RoomCore {
     counts: noCounts,
     appservices: new Map(),
     lastOrder: 0,
+    idsGivenAt: 0,
+    batchedAt: 0,
   }
 }
 
@@ -56,7 +63,7 @@ export function setCore(decision: Decision, core: RoomCore): void {
 }
 
 async function loadCore(instance: Instance, room: RoomRow): Promise<RoomCore> {
-  const { storage } = instance
+  const { storage, position } = instance
   const [texts, counts, appservices, last] = await Promise.all([
     storage.currentState([room.key], { types: coreTypes }),
     storage.memberCounts([room.key]),
@@ -68,6 +75,9 @@ async function loadCore(instance: Instance, room: RoomRow): Promise<RoomCore> {
     counts: { ...noCounts, ...counts.get(room.key) },
     appservices,
     lastOrder: last[0]?.order ?? 0,
+    idsGivenAt: position,
+    // A core is not let go before what it tells of is published, so no batch is on its way while one is loaded.
+    batchedAt: 0,
   }
   // The create event first: what the others mean depends on it.
   for (const text of texts.sort((a, b) => a.order - b.order)) {
@@ -114,6 +124,21 @@ export function roomOf(decision: Decision, roomId: string, userId: string): Room
 
 export function membershipOf(decision: Decision, room: number, user: number): MembershipRow | null {
   return decision.get('membership', { room, user })
+}
+
+/**
+ * The event with this id, or null. The events of a batch are not held in memory: while one is on its way to the disk, it is waited for, or
+ * the memory would remember that they do not exist.
+ */
+export function findEvent(decision: Decision, core: RoomCore, eventId: string): EventRow | null {
+  const by = { room: core.key, eventId }
+  if (!decision.knows('event', by)) awaitBatches(decision, core)
+  return decision.find('event', by)
+}
+
+/** What the batches of the room brought can be read from the database from here on. */
+export function awaitBatches({ instance }: Decision, core: RoomCore): void {
+  if (core.batchedAt > instance.bus.published) throw new Missing(instance.shard.flushed(instance.key))
 }
 
 /** The joined users who have devices. */

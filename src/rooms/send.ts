@@ -2,6 +2,7 @@
 import { forbidden, MatrixError } from '../errors.ts'
 import { canonicalAliases, checkCanonicalAlias } from '../rules/auth.ts'
 import { isEventId } from '../rules/event-limits.ts'
+import { isMembership } from '../rules/room-view.ts'
 import { type JsonObject, sameJson } from '../rules/values.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -9,7 +10,8 @@ import type { Actor } from '../users/actor.ts'
 import { once } from '../users/transactions.ts'
 import { actingUser } from '../users/users.ts'
 import { appendEvent } from './append.ts'
-import { changeMembership } from './membership.ts'
+import { changeMembership, mayChangeAnyMember } from './membership.ts'
+import { messageSendStatusType, mutateEventKey } from './mutate-event-key.ts'
 import { checkPuppet } from './puppets.ts'
 import { redactEvent } from './redact.ts'
 import { coreOf, type RoomCore, roomOf, throwRefusal } from './room-core.ts'
@@ -56,6 +58,7 @@ export function sendMessage(instance: Instance, actor: Actor, args: SendMessage)
         txnId: args.txnId,
         ...chosen(actor, args),
       })
+      if (actor.appservice !== null && args.type === messageSendStatusType) mutateEventKey(decision, core, args.content)
       return { eventId: row.eventId }
     })
   })
@@ -80,7 +83,8 @@ export function sendState(instance: Instance, actor: Actor, args: SendState): Pr
     const id = args.txnId ? { scope: `state/${args.roomId}/${args.type}/${args.stateKey}`, txnId: args.txnId } : null
     return once(decision, actor, sender.key, id, () => {
       if (args.type === 'm.room.member') {
-        return changeMembership(decision, actor, core, sender, args.stateKey, args.content, chosen(actor, args))
+        const vouched = mayChangeAnyMember(decision, actor, core, args.stateKey) && isMembership(args.content['membership'])
+        return changeMembership(decision, actor, core, sender, args.stateKey, args.content, { ...chosen(actor, args), vouched })
       }
       const standing = sameState(decision, core, sender.userId, args)
       if (standing) return { eventId: standing }

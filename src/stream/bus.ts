@@ -8,6 +8,7 @@ export type Kind =
   | 'receipt'
   | 'accountData'
   | 'typing'
+  | 'ephemeral'
   | 'profile'
   | 'device'
   | 'departure'
@@ -36,6 +37,8 @@ export type Listener = (entry: Entry) => void
 export class Bus {
   /** the highest readable position */
   published: number
+  /** the position that the instance was opened at: what is only in memory says nothing about what lies before */
+  readonly opened: number
   private readonly entries: Entry[] = []
   private start = 0
   /** every position up to here may have been forgotten */
@@ -46,6 +49,7 @@ export class Bus {
 
   constructor(position: number) {
     this.published = position
+    this.opened = position
     this.forgotten = position
   }
 

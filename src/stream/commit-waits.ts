@@ -4,16 +4,17 @@
  */
 export class CommitWaits {
   count = 0
-  /** called when one more waits */
-  onWait: (() => void) | null = null
+  /** called when one more waits, and when one has waited */
+  onChange: (() => void) | null = null
 
   async until(committed: Promise<void>): Promise<void> {
     this.count++
-    this.onWait?.()
+    this.onChange?.()
     try {
       await committed
     } finally {
       this.count--
+      this.onChange?.()
     }
   }
 }

@@ -41,6 +41,11 @@ export class Memory {
     return this.cells.get(key)
   }
 
+  /** Whether the value is here or on its way here. */
+  knows(key: string): boolean {
+    return this.cells.has(key) || this.loading.has(key)
+  }
+
   /** The value under `key`; when it is not here, throws a Missing that loads it. Concurrent loads share one promise. */
   need<T>(key: string, load: () => Promise<T>): T {
     const cell = this.cells.get(key)
@@ -48,26 +53,40 @@ export class Memory {
       cell.used = true
       return cell.value as T
     }
-    let promise = this.loading.get(key)
-    if (!promise) {
-      promise = load().then(
-        (value) => {
-          // A write that came meanwhile is newer than what was read.
-          if (this.loading.get(key) === promise) {
-            this.loading.delete(key)
-            if (!this.cells.has(key)) this.put(key, { value, touched: 0, used: true })
-          }
-        },
-        (error: unknown) => {
-          if (this.loading.get(key) === promise) this.loading.delete(key)
-          throw error
-        },
-      )
-      // A decision that is refused for another reason never awaits it; its error must not end the process.
-      promise.catch(() => undefined)
-      this.loading.set(key, promise)
-    }
+    const promise = this.loading.get(key) ?? this.begin([key], async () => new Map([[key, await load()]]))
     throw new Missing(promise)
+  }
+
+  /** The same for many that are loaded together. What the load does not bring is null. */
+  needAll(keys: readonly string[], load: (missing: readonly string[]) => Promise<ReadonlyMap<string, unknown>>): void {
+    const away = keys.filter((key) => !this.cells.has(key))
+    if (away.length === 0) return
+    const missing = away.filter((key) => !this.loading.has(key))
+    const loads = new Set(away.flatMap((key) => this.loading.get(key) ?? []))
+    if (missing.length > 0) loads.add(this.begin(missing, () => load(missing)))
+    throw new Missing(Promise.all(loads))
+  }
+
+  private begin(keys: readonly string[], load: () => Promise<ReadonlyMap<string, unknown>>): Promise<unknown> {
+    // A write that came meanwhile is newer than what was read.
+    const settle = (arrive: (key: string) => void) => {
+      for (const key of keys) {
+        if (this.loading.get(key) !== promise) continue
+        this.loading.delete(key)
+        arrive(key)
+      }
+    }
+    const promise: Promise<unknown> = load().then(
+      (values) => settle((key) => !this.cells.has(key) && this.put(key, { value: values.get(key) ?? null, touched: 0, used: true })),
+      (error: unknown) => {
+        settle(() => undefined)
+        throw error
+      },
+    )
+    // A decision that is refused for another reason never awaits it; its error must not end the process.
+    promise.catch(() => undefined)
+    for (const key of keys) this.loading.set(key, promise)
+    return promise
   }
 
   set(key: string, value: unknown, touched: number): void {

@@ -1,7 +1,11 @@
 /** What may have changed for a user between two positions: so that a read touches only that. */
+import { ephemeralEventsIn } from '../rooms/ephemeral-events.ts'
 import { typingSince } from '../rooms/typing.ts'
 import type { Kind } from '../stream/bus.ts'
 import type { Instance } from '../stream/instance.ts'
+
+/** Quiet rooms, those with the newest events, in which a client is told after a restart who types. */
+const roomsWithTyping = 50
 
 export interface Changes {
   readonly isEmpty: boolean
@@ -48,6 +52,9 @@ export async function storedChanges(instance: Instance, user: number, since: num
   for (const { room } of accountData) if (room !== 0) rooms.add(room)
   const quiet = active.map(({ room }) => room).filter((room) => !rooms.has(room))
   for (const { room } of await storage.find('receipt', { where: { room: { in: quiet }, position: { gt: since } } })) rooms.add(room)
-  for (const room of quiet) if (typingSince(instance, room, since, until) !== null) rooms.add(room)
+  // What was cut off by a restart is told to have ended where it was likely seen; everywhere would be much to send for little.
+  const seen = since < instance.bus.opened ? quiet.slice(0, roomsWithTyping) : quiet
+  for (const room of seen) if (typingSince(instance, room, since, until) !== null) rooms.add(room)
+  for (const room of quiet) if (ephemeralEventsIn(instance, room, since, until).length > 0) rooms.add(room)
   return { isEmpty: false, rooms: [...rooms], has: () => true, mayHave: () => true }
 }

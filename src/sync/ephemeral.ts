@@ -1,4 +1,5 @@
-/** Receipts and typing as sync shows them. https://spec.matrix.org/v1.19/client-server-api/#receipts */
+/** Receipts, typing and what is never stored, as sync shows them. https://spec.matrix.org/v1.19/client-server-api/#receipts */
+import { ephemeralEventsIn } from '../rooms/ephemeral-events.ts'
 import { typingSince } from '../rooms/typing.ts'
 import type { ReceiptRow } from '../storage/tables.ts'
 import { userIdsOf } from '../users/user-ids.ts'
@@ -44,6 +45,10 @@ export async function ephemeralEvents(
     if (!wants.allowsRoom(room.roomId)) continue
     const ofRoom = receipts.get(room.key)
     if (ids && ofRoom) append(events, room.key, receiptEvent(ofRoom, ids))
+    for (const event of ephemeralEventsIn(scope.instance, room.key, fresh ? null : scope.since, scope.until)) {
+      if (scope.ignored.has(event.sender) || !wants.matches({ type: event.type, sender: event.senderId })) continue
+      append(events, room.key, event.json)
+    }
     const typing = showsTyping ? typingSince(scope.instance, room.key, fresh ? null : scope.since, scope.until) : null
     if (!typing) continue
     const users = ignoredIds ? typing.filter((userId) => !ignoredIds.has(userId)) : typing

@@ -1,5 +1,6 @@
 /** The blocks of `rooms.leave`: left, kicked, banned, an invitation declined, a room that is gone. */
 import { formatEvents } from '../rooms/event-text.ts'
+import type { DepartureRow } from '../storage/tables.ts'
 import { formatToken } from '../stream/token.ts'
 import { lastStays, type Stay } from './membership-at.ts'
 import { roomBlocks } from './room-blocks.ts'
@@ -52,7 +53,22 @@ export async function departureBlocks(scope: Scope, shown: ReadonlySet<string>):
     if (row.forgotten && row.order <= since) told.add(row.room)
   }
   const gone = departures.filter(({ room, roomId }) => !shown.has(roomId) && filter.room.allowsRoom(roomId) && !told.has(room))
-  return gone.map(({ roomId, position }) => blockOf(scope, roomId, { events: '', state: '', before: position }))
+  return gone.map((departure) => {
+    const event = departure.ts === null ? '' : leaveText(scope, departure)
+    return blockOf(scope, departure.roomId, { events: event, state: scope.stateAfter ? event : '', before: departure.position })
+  })
+}
+
+/** Nobody left a room that was deleted, but clients take only the event of it for a leave. It is stored nowhere. */
+function leaveText({ instance, userId }: Scope, { room, ts }: DepartureRow): string {
+  return JSON.stringify({
+    type: 'm.room.member',
+    state_key: userId,
+    sender: userId,
+    content: { membership: 'leave' },
+    origin_server_ts: ts,
+    event_id: `$departure-${room}:${instance.bridgeDomain}`,
+  })
 }
 
 function blockOf(scope: Scope, roomId: string, { events, state, before }: { events: string; state: string; before: number }): string {

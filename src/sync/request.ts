@@ -16,6 +16,8 @@ export interface SyncRequest {
   readonly setPresence?: string | null | undefined
   /** which spelling of state_after the client reads instead of state */
   readonly stateAfter?: Scope['stateAfter'] | undefined
+  /** `beeper_previews`: each room with events says what a list of rooms shows of it */
+  readonly previews?: boolean | null | undefined
 }
 
 /** Longest wait of one request. */

@@ -1,5 +1,6 @@
 /** The blocks of `rooms.join`, and of left rooms with something to tell: many rooms with one read for each kind of thing. */
 import { formatEvents } from '../rooms/event-text.ts'
+import { readPreviews } from '../rooms/inbox-preview.ts'
 import { formatToken } from '../stream/token.ts'
 import { roomAccountData } from './account-data.ts'
 import { ephemeralEvents, readReceipts } from './ephemeral.ts'
@@ -32,7 +33,11 @@ export async function roomBlocks(scope: Scope, rooms: readonly SyncedRoom[]): Pr
   })
   if (shown.length === 0) return []
   const keys = shown.map(({ room }) => room.key)
-  const [texts, unread] = await Promise.all([timelineTexts(scope, shown, timelines), scope.isLeft ? null : readUnreadCounts(scope, keys)])
+  const [texts, unread, previews] = await Promise.all([
+    timelineTexts(scope, shown, timelines),
+    scope.isLeft ? null : readUnreadCounts(scope, keys),
+    scope.previews && !scope.isLeft ? previewTexts(scope, shown, timelines) : null,
+  ])
 
   return shown.map(({ room }) => {
     const { key } = room
@@ -46,7 +51,23 @@ export async function roomBlocks(scope: Scope, rooms: readonly SyncedRoom[]): Pr
     if (unread) text += `,${unread(key)}`
     const summary = summaries.get(key)
     if (summary) text += `,"summary":${summary.text}`
+    const preview = previews?.get(key)
+    if (preview) text += `,"com.beeper.inbox.preview":${preview}`
     return `${text}}`
+  })
+}
+
+/** Only of rooms with events: of the others the client knows it. */
+function previewTexts(scope: Scope, rooms: readonly SyncedRoom[], timelines: ReadonlyMap<number, Timeline>): Promise<Map<number, string>> {
+  const { instance, requester, until, ignored, filter } = scope
+  const active = rooms.filter(({ room }) => timelines.get(room.key)!.events.length > 0)
+  return readPreviews(instance, {
+    requester,
+    until,
+    ignored,
+    format: filter.eventFormat,
+    timelines: new Map(active.map(({ room }) => [room.key, timelines.get(room.key)!.events])),
+    memberships: new Map(active.map(({ room, membership }) => [room.key, membership])),
   })
 }
 

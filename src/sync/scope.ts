@@ -14,6 +14,8 @@ export interface Scope {
   readonly since: number | null
   readonly until: number
   readonly stateAfter: 'state_after' | 'org.matrix.msc4222.state_after' | null
+  /** rooms with events bring `com.beeper.inbox.preview`, and summaries count without bots */
+  readonly previews: boolean
   /** keys of the users whom the user ignores; their state is shown all the same */
   readonly ignored: ReadonlySet<number>
   /** false: nothing of the kind happened there since `since`, so that it need not be read */

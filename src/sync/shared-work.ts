@@ -1,4 +1,5 @@
 /** Identical requests under way share one computation: a phone that reconnects often has two of them. */
+import { MatrixError } from '../errors.ts'
 import { type Instance, local } from '../stream/instance.ts'
 
 interface Work {
@@ -10,7 +11,10 @@ interface Work {
 
 const underWay = local(() => new Map<string, Work>())
 
-/** What `compute` gives, for all who ask under the same key meanwhile. It is aborted when the last of them is gone. */
+/**
+ * What `compute` gives, for all who ask under the same key meanwhile. It is aborted when the last of them is gone. Whose signal is aborted with
+ * an error for the client gets that at once.
+ */
 export async function share(
   instance: Instance,
   key: string,
@@ -30,14 +34,16 @@ export async function share(
     work = begun
   }
   const mine = work
+  const refused = Promise.withResolvers<never>()
   const leave = (): void => {
     if (--mine.waiting === 0) mine.controller.abort()
+    if (signal.reason instanceof MatrixError) refused.reject(signal.reason)
   }
   mine.waiting++
   signal.addEventListener('abort', leave, { once: true })
   if (signal.aborted) leave()
   try {
-    return await mine.result
+    return await Promise.race([mine.result, refused.promise])
   } finally {
     signal.removeEventListener('abort', leave)
   }

@@ -27,8 +27,9 @@ export async function readSummaries(
     if (full || changes.members || changes.names) keys.push(room.key)
   }
   if (keys.length === 0) return summaries
-  const [counts, names] = await Promise.all([
+  const [counts, bots, names] = await Promise.all([
     instance.storage.memberCounts(keys),
+    scope.previews ? roomsWithBot(scope, rooms, new Set(keys)) : null,
     instance.storage.currentState(keys, { types: ['m.room.name', 'm.room.canonical_alias'] }),
   ])
   const named = new Set(names.filter(isName).map(({ room }) => room))
@@ -41,11 +42,29 @@ export async function readSummaries(
   for (const key of keys) {
     const count = counts.get(key) ?? {}
     const heroKeys = heroes.get(key)
-    let text = `{"m.joined_member_count":${count['join'] ?? 0},"m.invited_member_count":${count['invite'] ?? 0}`
+    const joined = count['join'] ?? 0
+    let text = `{"m.joined_member_count":${joined},"m.invited_member_count":${count['invite'] ?? 0}`
+    if (bots) text += `,"com.beeper.m.joined_users_without_bots":${joined - (bots.has(key) ? 1 : 0)}`
     if (heroKeys) text += `,"m.heroes":${JSON.stringify(heroKeys.flatMap((hero) => ids.get(hero) ?? []))}`
     summaries.set(key, { text: `${text}}`, heroKeys: heroKeys ?? [] })
   }
   return summaries
+}
+
+/** Keys of the rooms in which the bot of the bridge that made them is joined: Beeper's clients do not count it. */
+async function roomsWithBot({ instance }: Scope, rooms: readonly SyncedRoom[], wanted: ReadonlySet<number>): Promise<Set<number>> {
+  const made = rooms.filter(({ room }) => room.appservice !== null && wanted.has(room.key))
+  if (made.length === 0) return new Set()
+  const appservices = await instance.storage.find('appservice', {
+    where: { key: { in: [...new Set(made.map(({ room }) => room.appservice))] } },
+  })
+  const bots = new Map(appservices.map(({ key, bot }) => [key, bot]))
+  const places = made.flatMap(({ room }) => {
+    const user = bots.get(room.appservice ?? 0)
+    return user === undefined ? [] : [{ room: room.key, user }]
+  })
+  const members = places.length === 0 ? [] : await instance.storage.membersAt(places)
+  return new Set(members.filter(({ membership }) => membership === 'join').map(({ room }) => room))
 }
 
 /** "The first 5 members of the room, ordered by stream ordering, which are joined or invited"; if there are none, those who left. */

@@ -38,14 +38,21 @@ export async function sync(
   const filter = await filterOf(instance, user, request.filter)
   const requester = requesterOf(actor, user)
   const since = sinceOf(request, instance.bus.published)
-  const asks = { instance, requester, userId: actor.userId, filter, stateAfter: request.stateAfter ?? null }
+  const asks = {
+    instance,
+    requester,
+    userId: actor.userId,
+    filter,
+    stateAfter: request.stateAfter ?? null,
+    previews: request.previews === true,
+  }
   const place = `${user}\0${requester.device}`
   if (since === null || request.fullState) {
     lastAnswers(instance).set(place, instance.ports.now())
     const scope = { ...asks, since, until: instance.bus.published, ignored: await ignoredKeys(instance, user) }
     return everything({ ...scope, mayHave: () => true })
   }
-  const key = JSON.stringify([place, since, request.filter ?? '', asks.stateAfter, request.timeoutMs ?? 0])
+  const key = JSON.stringify([place, since, request.filter ?? '', asks.stateAfter, asks.previews, request.timeoutMs ?? 0])
   const deadline = instance.ports.now() + timeoutOf(request)
   return [await share(instance, key, signal, (shared) => poll({ ...asks, since, place, deadline, signal: shared }))]
 }
@@ -172,14 +179,21 @@ function listOf(sorted: Omit<Sorted, 'ids'>, membership: string): SyncedRoom[] {
 }
 
 /** Who was in a newly joined room before may hold older events of it. */
-async function markAgain({ instance, since }: Scope, joined: SyncedRoom[]): Promise<SyncedRoom[]> {
+async function markAgain({ instance, requester, since }: Scope, joined: SyncedRoom[]): Promise<SyncedRoom[]> {
   const fresh = since === null ? [] : joined.filter((synced) => synced.fresh)
   if (fresh.length === 0) return joined
-  const stays = await lastStays(
-    instance,
-    fresh.map(({ membership }) => membership),
-  )
-  return joined.map((synced) => (synced.fresh && stays.get(synced.room.key)?.again ? { ...synced, again: true } : synced))
+  const roomIds = fresh.map(({ room }) => room.roomId)
+  const [stays, departures] = await Promise.all([
+    lastStays(
+      instance,
+      fresh.map(({ membership }) => membership),
+    ),
+    instance.storage.find('departure', { where: { user: requester.user, roomId: { in: roomIds } } }),
+  ])
+  // Or in one of the same name that was deleted.
+  const known = new Set(departures.map(({ roomId }) => roomId))
+  const isAgain = ({ room, fresh }: SyncedRoom) => fresh && (stays.get(room.key)?.again === true || known.has(room.roomId))
+  return joined.map((synced) => (isAgain(synced) ? { ...synced, again: true } : synced))
 }
 
 async function* joinedBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncGenerator<string> {

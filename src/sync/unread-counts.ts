@@ -6,13 +6,13 @@ interface Counts {
   readonly highlight: number
 }
 
-/** The keys of each room's block, as JSON text. */
+/** The keys of each room's block, as JSON text. What was said behind `until` counts next time; what was read meanwhile counts no more. */
 export async function readUnreadCounts(
-  { instance, requester, filter }: Scope,
+  { instance, requester, filter, until }: Scope,
   rooms: readonly number[],
 ): Promise<(room: number) => string> {
   const byRoom = new Map<number, (Counts & { thread: string })[]>()
-  for (const row of await instance.storage.unreadCounts(requester.user, rooms)) append(byRoom, row.room, row)
+  for (const row of await instance.storage.unreadCounts(requester.user, rooms, until)) append(byRoom, row.room, row)
   const byThread = filter.room.timeline.unreadThreadNotifications
   return (room) => {
     const rows = byRoom.get(room) ?? []

@@ -2,10 +2,11 @@
  * What subscriptions deliver: the same loop as sync. Each read begins at a position and ends at the published one, so a client goes on from
  * the last position it got, and a slow reader is not buffered for: it reads on when it is ready.
  *
- * A watch ends when its signal is aborted or its reader has left the room; a homeserver that closes ends it with a 503: come again.
+ * A watch ends when its signal is aborted, its reader has left the room or the room is deleted; a homeserver that closes ends it with a 503: come again.
  */
 
 import { unavailable } from '../errors.ts'
+import { type EphemeralEvent, ephemeralEventsIn } from '../rooms/ephemeral-events.ts'
 import { rowFilter } from '../rooms/event-filter.ts'
 import { noSuchRoom } from '../rooms/room-core.ts'
 import { type EventView, viewEvents } from '../rooms/timeline.ts'
@@ -60,7 +61,7 @@ export async function* watchTimeline(instance: Instance, actor: Actor, args: Roo
       lastAnswer = instance.ports.now()
     }
     if (readable.membership?.membership !== 'join') return
-    if (!(await woken(instance, { user, after: position, signal, lastAnswer }, touching(readable, 'event')))) return
+    if (!(await wokenIn(instance, { user, after: position, signal, lastAnswer }, readable, 'event'))) return
   }
 }
 
@@ -106,7 +107,7 @@ export async function* watchTyping(instance: Instance, actor: Actor, args: RoomW
       yield { position, userIds: typing.filter((userId) => !ignored.has(userId)) }
       lastAnswer = instance.ports.now()
     }
-    if (!(await woken(instance, { user, after: position, signal, lastAnswer }, touching(readable, 'typing')))) return
+    if (!(await wokenIn(instance, { user, after: position, signal, lastAnswer }, readable, 'typing'))) return
   }
 }
 
@@ -141,7 +142,32 @@ export async function* watchReceipts(
       yield { position, receipts }
       lastAnswer = instance.ports.now()
     }
-    if (!(await woken(instance, { user, after: position, signal, lastAnswer }, touching(readable, 'receipt')))) return
+    if (!(await wokenIn(instance, { user, after: position, signal, lastAnswer }, readable, 'receipt'))) return
+  }
+}
+
+/** Events of a room that are never stored, each once while it lasts. Errors: M_FORBIDDEN. */
+export async function* watchEphemeralEvents(
+  instance: Instance,
+  actor: Actor,
+  args: RoomWatch,
+  signal: AbortSignal,
+): AsyncGenerator<EphemeralEvent> {
+  const user = await syncingUser(instance, actor)
+  let position = startOf(instance, args)
+  let lastAnswer = 0
+  for (let readable = await requireJoined(instance, actor, args.roomId); ; readable = await requireReadable(instance, actor, args.roomId)) {
+    if (readable.membership?.membership !== 'join') return
+    const until = instance.bus.published
+    const events = ephemeralEventsIn(instance, readable.room.key, position, until)
+    position = until
+    const ignored = events.length > 0 ? await ignoredKeys(instance, user) : null
+    for (const event of events) {
+      if (ignored?.has(event.sender)) continue
+      yield event
+      lastAnswer = instance.ports.now()
+    }
+    if (!(await wokenIn(instance, { user, after: position, signal, lastAnswer }, readable, 'ephemeral'))) return
   }
 }
 
@@ -156,11 +182,6 @@ async function requireJoined(instance: Instance, actor: Actor, roomId: string): 
   const readable = await requireReadable(instance, actor, roomId)
   if (readable.membership?.membership !== 'join') throw noSuchRoom(actor.userId)
   return readable
-}
-
-/** Whether an entry may bring something of this kind in the room, or end the reading of it. */
-function touching({ room }: Readable, kind: Kind): (entry: Entry) => boolean {
-  return ({ kinds, rooms }) => kinds.has('departure') || ((kinds.has(kind) || kinds.has('membership')) && rooms.includes(room.key))
 }
 
 interface Wait {
@@ -182,4 +203,12 @@ async function woken(instance: Instance, wait: Wait, concerns: (entry: Entry) =>
     after = instance.bus.published
   }
   return false
+}
+
+/** The same for what may bring something of this kind in a room, or end the reading of it. False, too, when the room was deleted. */
+async function wokenIn(instance: Instance, wait: Wait, { room }: Readable, kind: Kind): Promise<boolean> {
+  const concerns = ({ kinds, rooms }: Entry) =>
+    kinds.has('departure') || ((kinds.has(kind) || kinds.has('membership')) && rooms.includes(room.key))
+  // By its key: there may be another one of its name.
+  return (await woken(instance, wait, concerns)) && (await instance.storage.first('room', { key: room.key })) !== null
 }

@@ -3,6 +3,7 @@
  * durability. Five interleaved rounds; median and spread. Beside each row the bare floor of the same run: the ratio is what counts.
  */
 import { spawn } from 'node:child_process'
+import { bridgeRows } from './bridge-rows.ts'
 import { driverFloor } from './floors.ts'
 import { Load, median } from './load.ts'
 import { closeGrown, type Measured, type Row, rows, type World } from './rows.ts'
@@ -23,7 +24,7 @@ try {
     password: server.owner.password,
   })
   const world: World = { server, load, floorLoad, driverFloor, token: login['access_token'] as string, ownerId: server.owner.userId }
-  const chosen = rows.filter((row) => only.length === 0 || only.some((word) => row.name.includes(word)))
+  const chosen = [...rows, ...bridgeRows].filter((row) => only.length === 0 || only.some((word) => row.name.includes(word)))
   const results = new Map<Row, Measured[]>()
   for (let round = 0; round < rounds; round++) {
     for (const row of chosen) {

@@ -80,7 +80,7 @@ function sends(clients: number, target: number): Row {
 }
 
 /** What bridgev2 sends for a portal. */
-function portalBody(ownerId: string, ghosts: readonly string[]): unknown {
+export function portalBody(ownerId: string, ghosts: readonly string[]): unknown {
   const bridge = {
     bridgebot: '@benchbot:example.com',
     protocol: { id: 'bench', displayname: 'Bench' },
@@ -117,7 +117,7 @@ let bridgeToken: Promise<string> | undefined
 let ghost = 0
 
 /** A bridge that receives nothing; `url` where its transactions go. */
-function bridge(world: World, id: string, url: string | null): Promise<string> {
+export function bridge(world: Pick<World, 'load' | 'token'>, id: string, url: string | null): Promise<string> {
   return world.load
     .request('POST', '/graphql', world.token, {
       query:

@@ -31,13 +31,18 @@ const of = <K extends Kind>(kind: K, ...names: string[]): [string, K][] => names
 
 /** By name, or by `operation.name` where a name means different things. */
 const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
-  ...of('room', 'roomId', 'room_id', 'fi.mau.room_id'),
+  ...of('room', 'roomId', 'room_id', 'room_ids', 'roomIds', 'fi.mau.room_id', 'com.beeper.room_id'),
+  ...of('room', 'mergeRooms.rooms'),
+  ...of('event', 'event_id', 'redacts'),
+  ...of('user', 'sender', 'mark_read_by', 'markReadBy'),
   ...of('roomOrAlias', 'roomIdOrAlias'),
   ...of('alias', 'roomAlias', 'alias'),
   ...of('aliasLocalpart', 'room_alias_name', 'aliasName'),
   ...of('event', 'eventId', 'fi.mau.event_id', 'thread_id', 'threadId', 'm.fully_read', 'm.read', 'm.read.private'),
   ...of('user', 'userId', 'user_id', 'user', 'invite', 'com.beeper.initial_members', 'initialMembers', 'createInstance.owner'),
   ...of('localpart', 'username', 'registerBeeperBridge.user', 'getBeeperBridge.user', 'deleteBeeperBridge.user'),
+  ...of('localpart', 'manageRegisterBridge.user', 'manageGetBridge.user', 'manageDeleteBridge.user', 'execBeeperBridge.user'),
+  ...of('localpart', 'reportStateOfBbctl.user'),
   ...of('device', 'deviceId', 'device_id'),
   ...of('filter', 'filterId', 'getEventContext.filter', 'getRoomEvents.filter', 'sync.filter', 'roomContext.filter', 'roomMessages.filter'),
   ...of('media', 'mediaId'),
@@ -49,11 +54,22 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('session', 'token', 'refreshToken', 'refresh.refresh_token'),
   ...of('txn', 'txnId', 'fi.mau.transaction_id'),
   ...of('token', 'since', 'from', 'to', 'at'),
-  ...of('position', 'inbox.after:Position', 'typing.after', 'receipts.after', 'timeline.after:Position'),
+  ...of(
+    'position',
+    'bridgeStatus.after',
+    'inbox.after:Position',
+    'typing.after',
+    'receipts.after',
+    'timeline.after:Position',
+    'ephemeralEvents.after',
+  ),
   ...of('cursor', 'inbox.after', 'inbox.before', 'members.after', 'members.before', 'timeline.after', 'timeline.before'),
   ...of('content', 'content', 'creation_content', 'creationContent', 'power_level_content_override', 'powerLevelOverride', 'body', 'extra'),
-  ...of('content', 'com.beeper.fully_read.extra', 'com.beeper.read.extra', 'com.beeper.read.private.extra', 'value'),
-  ...of('content', 'auth', 'rule', 'actions', 'registration', 'state', 'checkpoints', 'createFilter.filter', 'network'),
+  ...of('content', 'com.beeper.fully_read.extra', 'com.beeper.read.extra', 'com.beeper.read.private.extra', 'value', 'fields'),
+  ...of('content', 'data', 'auth', 'rule', 'actions', 'registration', 'state', 'checkpoints', 'createFilter.filter', 'network'),
+  // Of one homeserver: jobs are numbered in each.
+  ...of('none', 'job.id'),
+  ...of('none', 'new_password', 'newPassword', 'relType', 'getThreadRoots.include'),
   // Places and names that belong to nobody.
   ...of('none', 'serverName', 'server', 'tag', 'type', 'eventType', 'receiptType', 'kind', 'keyName', 'key', 'protocol', 'fileName'),
   ...of('none', 'filename', 'bridgeDomain', 'userDomain', 'homeserverUrl', 'commandPrefix', 'url', 'address', 'mxid', 'name', 'topic'),
@@ -73,8 +89,25 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('none', 'roomVersion', 'dir', 'format', 'membership', 'not_membership', 'notMembership', 'memberships', 'method', 'preset'),
   ...of('none', 'visibility', 'stateAfter', 'limit', 'first', 'last', 'width', 'height', 'timeout', 'timeout_ms', 'timeoutMs', 'ts'),
   ...of('none', 'fi.mau.origin_server_ts', 'expiresAt', 'usesAllowed', 'invite_3pid', 'room_types', 'roomTypes'),
+  ...of('none', 'at_delta', 'atDelta', 'at_order', 'atOrder', 'until', 'com.beeper.unique_id', 'uniqueId', 'uploadContentToUrl.token'),
+  ...of('none', 'command', 'software', 'bridgeType', 'path', 'query'),
+  ...of('none', 'origin_server_ts', 'splitRoom.values', 'SplitPartInput.values'),
   // Objects whose properties are looked at one by one.
-  ...of('none', 'input', 'identifier', 'filter', 'fullyRead', 'read', 'readPrivate', 'initial_state', 'initialState'),
+  ...of('none', 'events', 'create', 'parts'),
+  ...of(
+    'none',
+    'input',
+    'identifier',
+    'filter',
+    'fullyRead',
+    'read',
+    'readPrivate',
+    'initial_state',
+    'initialState',
+    'done',
+    'read_markers',
+    'readMarkers',
+  ),
 ])
 
 /** Null: nobody said. A parameter that is true or false is no id. */

@@ -67,7 +67,10 @@ export class Requests implements Disposable {
 }
 
 /** Statuses of 5xx that the specification names: a bridge that does not answer, media that does not come. */
-const named = ['M_URL_NOT_SET', 'M_BAD_STATUS', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT', 'M_NOT_YET_UPLOADED']
+const named = [
+  ...['M_URL_NOT_SET', 'M_BAD_STATUS', 'M_CONNECTION_FAILED', 'M_CONNECTION_TIMEOUT', 'M_NOT_YET_UPLOADED'],
+  'FI.MAU.WS_NOT_CONNECTED',
+]
 
 /** What is wrong with the answer; null: nothing. */
 export function wrongIn(request: Case, reply: Reply | null): string | null {

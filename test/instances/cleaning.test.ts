@@ -1,7 +1,8 @@
 /** What is thrown away in time, with a moved clock. */
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
-import { clean, mostCheckpoints, transactionLifetimeMs } from '../../src/instances/cleaning.ts'
+import { mostCheckpoints } from '../../src/appservices/checkpoints.ts'
+import { clean, transactionLifetimeMs } from '../../src/instances/cleaning.ts'
 import { ChangeSet } from '../../src/storage/change-set.ts'
 import { startServer } from '../rig/server.ts'
 

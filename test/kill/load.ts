@@ -172,7 +172,18 @@ function makeBridge(instance: OpenInstance): Promise<Actor> {
     const key = decision.takePosition()
     const bot = makeUser(decision, { userId: `@_bot:${instance.bridgeDomain}`, kind: 'bot', appservice: key })
     const registration = JSON.stringify({ namespaces: { users: [{ regex: '@_.*', exclusive: true }] } })
-    const row = { id: 'bridge', asToken: 'as', hsToken: 'hs', url: null, bot: bot.key, registration, setBy: 'operator', status: 'active' }
+    const row = {
+      id: 'bridge',
+      asToken: 'as',
+      hsToken: 'hs',
+      url: null,
+      bot: bot.key,
+      registration,
+      setBy: 'operator',
+      status: 'active',
+      provisioningSecret: null,
+      bridgeType: null,
+    }
     putAppservice(decision, { ...row, instance: instance.key, key, cursor: 0, createdAt: 0, position: key })
     return actorOf({ user: bot.key, userId: bot.userId, appservice: key })
   })

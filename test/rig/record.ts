@@ -9,13 +9,18 @@ import type { IncomingMessage, ServerResponse } from 'node:http'
 const file = process.env['REQUEST_RECORD']
 const seen = new Set<string>()
 
+/** Websockets are no answers in the eyes of Node: who opens one notes it. */
+export function note(method: string | undefined, url: string, status: number): void {
+  // Ids say nothing here and would make a line of each request.
+  const path = url.replace(/\?.*$/, '').replaceAll(/\/[^/]*[%!$@:][^/]*/g, '/x')
+  const repeated = path.replace(/(\/(?:send|redact|transactions)\/.*?)[^/]*$/, '$1x')
+  seen.add(JSON.stringify({ method, path: repeated, status }))
+}
+
 if (file) {
   subscribe('http.server.response.finish', (message) => {
     const { request, response } = message as { request: IncomingMessage; response: ServerResponse }
-    // Ids say nothing here and would make a line of each request.
-    const path = (request.url ?? '').replace(/\?.*$/, '').replaceAll(/\/[^/]*[%!$@:][^/]*/g, '/x')
-    const repeated = path.replace(/(\/(?:send|redact|transactions)\/.*?)[^/]*$/, '$1x')
-    seen.add(JSON.stringify({ method: request.method, path: repeated, status: response.statusCode }))
+    note(request.method, request.url ?? '', response.statusCode)
   })
   process.on('exit', () => appendFileSync(file, [...seen].map((line) => `${line}\n`).join('')))
 }

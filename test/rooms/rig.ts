@@ -98,6 +98,8 @@ export async function openRig(place: Place): Promise<Rig> {
           asTokenHash: 'hash',
           asToken: 'as',
           hsToken: 'hs',
+          provisioningSecret: null,
+          bridgeType: null,
           url: null,
           bot: user.key,
           registration,

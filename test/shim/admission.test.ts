@@ -82,3 +82,25 @@ test('a line that is too long refuses, and one that was left goes on', async () 
   place[0]!()
   await Promise.all(rest)
 })
+
+test('a homeserver with a full queue lets nobody in until something of it is written', async () => {
+  const admission = new Admission()
+  const commits = new CommitWaits()
+  let full = false
+  const instance = { key: 7, commits, shard: { isFull: (key: number) => key === 7 && full } }
+  const working = await admission.enter(instance, never)
+  full = true
+  const entered: string[] = []
+  const first = admission.enter(instance, never).then(() => entered.push('first'))
+  const other = admission.enter({}, never).then(() => entered.push('another homeserver'))
+  working()
+  await other
+  await turn()
+  assert.deepEqual(entered, ['another homeserver'])
+  const write = Promise.withResolvers<void>()
+  const waiting = commits.until(write.promise)
+  full = false
+  write.resolve()
+  await waiting
+  await first
+})

@@ -47,7 +47,7 @@ export function fakeHost(environment: Record<string, string> = {}): FakeHost {
       return found
     },
     isSuspended: () => false,
-    onSecretEnded: () => () => undefined,
+    onSessionEnd: () => () => undefined,
     async masquerade(_instance, as, { userId = as.userId, deviceId }) {
       if (!/^@(bridgebot|ghost_.*|alice):localhost$/.test(userId)) throw forbidden('Outside the namespaces')
       return { ...as, userId, device: deviceId ?? null, puppet: userId === '@alice:localhost' }

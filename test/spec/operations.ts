@@ -13,7 +13,7 @@ export interface Operation {
   readonly priority?: 'P0' | 'P1' | 'P2' | 'N/A'
   /** the release of the specification that brought it, when later than 1.1 */
   readonly since?: string
-  readonly auth: 'none' | 'accessToken' | 'accessTokenOptional' | 'appservice' | 'homeserver'
+  readonly auth: 'none' | 'accessToken' | 'accessTokenOptional' | 'appservice' | 'management' | 'homeserver'
   readonly reauthentication?: boolean
   /** a request that we make: to an appservice or a push gateway */
   readonly outbound?: boolean

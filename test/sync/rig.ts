@@ -116,7 +116,18 @@ export class SyncRig {
       const at = decision.takePosition()
       const user = makeUser(decision, { userId: '@_bot:beeper.local', kind: 'bot', appservice: at })
       const registration = JSON.stringify({ namespaces: { users: [{ regex: '@_.*:beeper\\.local', exclusive: true }] } })
-      const row = { id: 'bridge', asToken: 'as', hsToken: 'hs', url: null, registration, setBy: 'operator', status: 'active', cursor: 0 }
+      const row = {
+        id: 'bridge',
+        asToken: 'as',
+        hsToken: 'hs',
+        url: null,
+        registration,
+        setBy: 'operator',
+        status: 'active',
+        cursor: 0,
+        provisioningSecret: null,
+        bridgeType: null,
+      }
       putAppservice(decision, { ...row, instance: this.open.key, key: at, bot: user.key, createdAt: 0, position: at })
       return { key: at, bot: user.key }
     })

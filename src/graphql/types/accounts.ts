@@ -1,7 +1,7 @@
 /** Logging in, registering, sessions. */
 import type { DeviceRow, RegistrationTokenRow } from '../../storage/tables.ts'
 import type { Actor } from '../../users/actor.ts'
-import { type LoginFlow as Flow, generateLoginToken, login, loginFlows } from '../../users/logins.ts'
+import { changePassword, type LoginFlow as Flow, generateLoginToken, login, loginFlows } from '../../users/logins.ts'
 import { checkUsernameAvailable, type Registered, register } from '../../users/registration-flows.ts'
 import { checkRegistrationToken, createRegistrationToken, readRegistrationTokens } from '../../users/registration-tokens.ts'
 import { instanceOfSecret, logout, logoutAll, readDevice, readDevices, refreshSession, type Session } from '../../users/sessions.ts'
@@ -217,6 +217,17 @@ builder.mutationFields((t) => ({
     args: { auth: t.arg({ type: 'JsonObject', description: 'the stage `m.login.password`' }) },
     extensions: { puppet: false },
     resolve: (_, { auth }, context) => generateLoginToken(context.instance, requireActor(context), { auth: auth ?? null, ip: context.ip }),
+  }),
+  changePassword: t.boolean({
+    description:
+      'A new password of one’s own. Asks for the old one: the first refusal carries `flows` and `session`. Not for appservices. Errors: M_FORBIDDEN for a wrong password, M_WEAK_PASSWORD, M_INVALID_PARAM, M_MISSING_PARAM, M_LIMIT_EXCEEDED.',
+    args: {
+      newPassword: t.arg.string({ description: 'at least 8 characters; what the first request said, when left out' }),
+      logoutDevices: t.arg.boolean({ description: 'whether all other sessions end; usually they do' }),
+      auth: t.arg({ type: 'JsonObject', description: 'the stage `m.login.password`' }),
+    },
+    extensions: { puppet: false },
+    resolve: (_, args, context) => changePassword(context.instance, requireActor(context), { ...args, ip: context.ip }),
   }),
   createRegistrationToken: t.field({
     type: RegistrationToken,

@@ -1,5 +1,6 @@
 /** What is known about media. Bytes go through the Matrix face alone. */
-import { contentUri, createMedia, findMedia, parseContentUri } from '../../media/records.ts'
+import { type CreatedMedia as Created, contentUri, createMedia, findMedia, parseContentUri } from '../../media/records.ts'
+import { completeUpload } from '../../media/uploads.ts'
 import type { MediaRow } from '../../storage/tables.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
@@ -16,11 +17,25 @@ const Media = builder.objectRef<MediaRow>('Media').implement({
   }),
 })
 
-const CreatedMedia = builder.objectRef<{ readonly contentUri: string; readonly unusedExpiresAt: number }>('CreatedMedia').implement({
+const CreatedMedia = builder.objectRef<Created>('CreatedMedia').implement({
   description: 'A content URI to upload to.',
   fields: (t) => ({
     contentUri: t.exposeString('contentUri', { description: 'mxc://…' }),
-    unusedExpiresAt: t.expose('unusedExpiresAt', { type: 'Timestamp', description: 'Until when it may be uploaded to.' }),
+    unusedExpiresAt: t.expose('unusedExpiresAt', {
+      type: 'Timestamp',
+      nullable: true,
+      description: 'Until when it may be uploaded to; null when it is uploaded.',
+    }),
+    uploadedAt: t.expose('uploadedAt', {
+      type: 'Timestamp',
+      nullable: true,
+      description: 'When the media with this `uniqueId` was uploaded: nothing is left to upload.',
+    }),
+    uploadToken: t.exposeString('uploadToken', {
+      nullable: true,
+      description:
+        'Stands in the address of the Matrix face (`com.beeper.msc3870.upload_url`) to which the bytes may be sent without an access token, before `completeMedia`. Null where the operator names no place for that.',
+    }),
   }),
 })
 
@@ -45,12 +60,25 @@ builder.queryFields((t) => ({
   }),
 }))
 
-builder.mutationField('createMedia', (t) =>
-  t.field({
+builder.mutationFields((t) => ({
+  createMedia: t.field({
     type: CreatedMedia,
     description:
-      'A content URI whose bytes come later, by the Matrix face: an event may name it at once. Anybody with a token. Errors: M_LIMIT_EXCEEDED.',
+      'A content URI whose bytes come later, by the Matrix face: an event may name it at once. Anybody with a token. Errors: M_LIMIT_EXCEEDED, M_INVALID_PARAM.',
+    args: { uniqueId: t.arg.string({ description: 'which content it will be: the same bridge or person is given what has it already' }) },
     extensions: { puppet: true },
-    resolve: (_, __, context) => createMedia(context.instance, requireActor(context)),
+    resolve: (_, args, context) => createMedia(context.instance, requireActor(context), args),
   }),
-)
+  completeMedia: t.field({
+    type: 'String',
+    description:
+      'Says that all bytes of created media were sent; gives its content URI. The user who created it. Errors: M_NOT_FOUND, M_FORBIDDEN, M_NOT_YET_UPLOADED when none came.',
+    args: {
+      mxc: t.arg.string({ required: true, description: 'mxc://…' }),
+      fileName: t.arg.string({ description: 'where the upload brought none' }),
+    },
+    extensions: { puppet: true },
+    resolve: (_, { mxc, fileName }, context) =>
+      completeUpload(context.instance, requireActor(context), parseContentUri(mxc), fileName ?? null),
+  }),
+}))

@@ -4,7 +4,7 @@ import { setTyping } from '../../rooms/typing.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
 
-const ReceiptInput = builder.inputType('ReceiptInput', {
+export const ReceiptInput = builder.inputType('ReceiptInput', {
   fields: (t) => ({
     eventId: t.id({ required: true, description: 'the last event read' }),
     threadId: t.id({ description: '`main` or the root of a thread; without, it counts for all threads' }),
@@ -22,7 +22,11 @@ builder.mutationFields((t) => ({
     description: `Says that everything up to an event is read. It never moves back. ${permission} Errors: M_FORBIDDEN, M_NOT_FOUND for an unknown event, M_INVALID_PARAM for a wrong type or thread.`,
     args: {
       roomId: t.arg.id({ required: true }),
-      type: t.arg.string({ defaultValue: 'm.read', description: '`m.read`, `m.read.private` (nobody else sees it) or `m.fully_read`' }),
+      type: t.arg.string({
+        defaultValue: 'm.read',
+        description:
+          '`m.read`, `m.read.private` (nobody else sees it), `m.fully_read`, or `com.beeper.inbox.done`: done with the room as of this event',
+      }),
       eventId: t.arg.id({ required: true }),
       threadId: t.arg.id({ description: '`main` or the root of a thread; without, it counts for all threads' }),
       extra: t.arg({ type: 'JsonObject', description: 'further keys of the receipt' }),

@@ -1,5 +1,5 @@
 /** Making rooms, coming and going. */
-import { createRoom } from '../../rooms/create.ts'
+import { type CreateRoom, createRoom } from '../../rooms/create.ts'
 import { banUser, forgetRoom, inviteUser, joinRoom, kickUser, knockRoom, leaveRoom, unbanUser } from '../../rooms/membership.ts'
 import { viewRoom } from '../../rooms/room-overview.ts'
 import { builder } from '../builder.ts'
@@ -23,7 +23,7 @@ const InitialStateInput = builder.inputType('InitialStateInput', {
   }),
 })
 
-const CreateRoomInput = builder.inputType('CreateRoomInput', {
+export const CreateRoomInput = builder.inputType('CreateRoomInput', {
   fields: (t) => ({
     preset: t.field({ type: RoomPreset, description: 'PUBLIC_CHAT for a listed room, else PRIVATE_CHAT' }),
     listed: t.boolean({ description: 'whether it stands in the public room directory' }),
@@ -43,12 +43,22 @@ const CreateRoomInput = builder.inputType('CreateRoomInput', {
   }),
 })
 
-const RoomReference = builder.objectRef<{ readonly roomId: string }>('RoomReference').implement({
+export const RoomReference = builder.objectRef<{ readonly roomId: string }>('RoomReference').implement({
   fields: (t) => ({
     roomId: t.exposeID('roomId'),
-    room: t.field({ type: Room, resolve: ({ roomId }, _, context) => viewRoom(context.instance, requireActor(context), roomId) }),
+    room: t.field({
+      type: Room,
+      nullable: true,
+      description: 'Null, with an error beside the data, when it cannot be read at this moment: what was asked for is done all the same.',
+      resolve: ({ roomId }, _, context) => viewRoom(context.instance, requireActor(context), roomId),
+    }),
   }),
 })
+
+/** As the domain has it. `now`: of a request that says when, ms. */
+export function roomArguments({ listed, ts, ...input }: typeof CreateRoomInput.$inferInput, now?: number | null): CreateRoom {
+  return { ...input, visibility: listed ? 'public' : 'private', ts: ts ?? now ?? null }
+}
 
 const reasonText = 'shown to the others'
 const bridgeText = 'An appservice as the owner: rooms with a user of it.'
@@ -60,17 +70,16 @@ builder.mutationFields((t) => ({
       'A room with everything it begins with, or nothing at all. Anybody with a token. Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE for a taken alias or id, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_NOT_FOUND for somebody who does not exist.',
     args: { input: t.arg({ type: CreateRoomInput, required: true }) },
     extensions: { puppet: true },
-    resolve: (_, { input: { listed, ts, ...input } }, context) =>
-      createRoom(context.instance, requireActor(context), {
-        ...input,
-        visibility: listed ? 'public' : 'private',
-        ts: ts ?? context.ts ?? null,
-      }),
+    resolve: (_, { input }, context) => createRoom(context.instance, requireActor(context), roomArguments(input, context.ts)),
   }),
   joinRoom: t.field({
     type: RoomReference,
     description: `Joins a room, or accepts its invitation; answers too for who is in it. ${bridgeText} Errors: M_NOT_FOUND, M_FORBIDDEN.`,
-    args: { roomIdOrAlias: t.arg.string({ required: true }), reason: t.arg.string({ description: reasonText }) },
+    args: {
+      roomIdOrAlias: t.arg.string({ required: true }),
+      reason: t.arg.string({ description: reasonText }),
+      extra: t.arg({ type: 'EventContent', description: 'further keys of the member event' }),
+    },
     extensions: { puppet: true },
     resolve: (_, args, context) => joinRoom(context.instance, requireActor(context), args),
   }),

@@ -2,6 +2,7 @@
 import { eventContext, messages } from '../../rooms/history.ts'
 import { joinedMembers, members } from '../../rooms/members.ts'
 import { redact } from '../../rooms/redact.ts'
+import { relations, threads } from '../../rooms/relation-pages.ts'
 import { sendMessage, sendState } from '../../rooms/send.ts'
 import { roomState, stateContent, stateEvent } from '../../rooms/state.ts'
 import { viewEvent } from '../../rooms/timeline.ts'
@@ -23,7 +24,12 @@ const SentEvent = builder.objectRef<Sent>('SentEvent').implement({
   description: 'An event that was sent, now or by an earlier request with the same txnId.',
   fields: (t) => ({
     eventId: t.exposeID('eventId'),
-    event: t.field({ type: Event, resolve: (sent, _, context) => viewEvent(context.instance, requireActor(context), sent) }),
+    event: t.field({
+      type: Event,
+      nullable: true,
+      description: 'Null, with an error beside the data, when it cannot be read at this moment: it was sent all the same.',
+      resolve: (sent, _, context) => viewEvent(context.instance, requireActor(context), sent),
+    }),
   }),
 })
 
@@ -52,6 +58,36 @@ builder.queryFields((t) => ({
     },
     extensions: { puppet: true },
     resolve: (_, args, context) => messages(context.instance, requireActor(context), args),
+  }),
+  eventRelations: t.field({
+    type: 'RawJson',
+    description: `The answer of GET /relations: what relates to an event, such as edits, reactions and the replies in its thread. ${rawText} Anybody who may read the room. Errors: M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM.`,
+    args: {
+      roomId: t.arg.id({ required: true }),
+      eventId: t.arg.id({ required: true }),
+      relType: t.arg.string({ description: 'only in this way, such as `m.thread`' }),
+      eventType: t.arg.string({ description: 'only events of this type' }),
+      dir: t.arg({ type: Direction, description: 'usually BACKWARDS' }),
+      from: t.arg.string({ description: 'a token; the end to begin at when left out' }),
+      to: t.arg.string({ description: 'a token not to cross' }),
+      limit: t.arg.int({ description: 'usually 10, at most 1 000' }),
+      recurse: t.arg.boolean({ description: 'also what relates to those, in up to 3 steps' }),
+    },
+    extensions: { puppet: true },
+    resolve: (_, args, context) => relations(context.instance, requireActor(context), args),
+  }),
+  roomThreads: t.field({
+    type: 'RawJson',
+    description: `The answer of GET /threads: the roots of a room's threads, the one with the newest reply first. ${rawText} Anybody who may read the room. Errors: M_FORBIDDEN, M_INVALID_PARAM.`,
+    args: {
+      roomId: t.arg.id({ required: true }),
+      participated: t.arg.boolean({ description: 'only those that the viewer began or answered in' }),
+      from: t.arg.string({ description: 'a token' }),
+      limit: t.arg.int({ description: 'usually 10, at most 1 000' }),
+    },
+    extensions: { puppet: true },
+    resolve: (_, { participated, ...args }, context) =>
+      threads(context.instance, requireActor(context), { ...args, include: participated ? 'participated' : 'all' }),
   }),
   roomContext: t.field({
     type: 'RawJson',

@@ -114,6 +114,12 @@ export const Room = builder.objectRef<Readable>('Room').implement({
       description: 'Null when the viewer has left.',
       resolve: async (room, _, context) => (await overview(room, context)).invitedMemberCount,
     }),
+    lowest: t.field({
+      type: 'Position',
+      description:
+        'Position of the first event of what a bridge prepended, 0 while there is none. A lower one than before: `timeline` has more to page back to, and may say `hasPreviousPage` where it did not.',
+      resolve: ({ room }) => room.lowest,
+    }),
     membership: t.field({
       type: Membership,
       nullable: true,

@@ -1,7 +1,7 @@
 /** Sync v2 for the shim: its result is a document of stored JSON. Clients of GraphQL subscribe instead. */
 import { sync } from '../../sync/sync.ts'
 import { builder } from '../builder.ts'
-import { requireActor } from '../context.ts'
+import { requireActor, whileInSession } from '../context.ts'
 
 const StateAfter = builder.enumType('StateAfter', {
   description: 'Under which key the state at the end of the timeline stands.',
@@ -20,8 +20,9 @@ builder.queryField('sync', (t) =>
       fullState: t.arg.boolean(),
       setPresence: t.arg.string(),
       stateAfter: t.arg({ type: StateAfter }),
+      previews: t.arg.boolean({ description: 'each room with events says what a list of rooms shows of it' }),
     },
     extensions: { puppet: false },
-    resolve: (_, args, context) => sync(context.instance, requireActor(context), args, context.signal),
+    resolve: (_, args, context) => whileInSession(context, (signal) => sync(context.instance, requireActor(context), args, signal)),
   }),
 )
