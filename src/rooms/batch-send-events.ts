@@ -54,7 +54,7 @@ export async function prepareEvents(instance: Instance, roomId: string, events: 
     const ready = prepare(instance, roomId, event)
     if (ids.has(ready.eventId)) throw invalidParam(`${ready.eventId} stands twice in the batch`)
     ids.add(ready.eventId)
-    bytes += ready.json.length
+    bytes += Buffer.byteLength(ready.json)
     if (bytes > mostBytes) throw new MatrixError('M_TOO_LARGE', `A batch holds at most ${mostBytes} bytes`)
     prepared.push(ready)
   }

@@ -114,26 +114,25 @@ function rowOf(core: RoomCore, event: PreparedEvent, sender: UserRow, order: num
   }
 }
 
-/** Each redaction empties what it names if that stands before it: in the batch or in the room. What is not there is left alone. */
+/**
+ * Each redaction empties what it names if that stands before it: in the batch or in the room. What is not there is left alone. All targets
+ * are looked up together: the decision would start over for each of thousands.
+ */
 function redactTargets(decision: Decision, core: RoomCore, events: readonly PreparedEvent[], rows: EventRow[]): void {
-  const places = new Map<string, number>()
-  for (const [i, { redacts, sender, eventId }] of events.entries()) {
-    if (redacts !== null) {
-      const order = rows[i]!.order
-      const place = places.get(redacts)
-      const target = place === undefined ? findEvent(decision, core, redacts) : rows[place]!
-      if (target && target.order < order) {
-        const author = place === undefined ? userOf(decision, target.sender).userId : events[place]!.sender
-        throwRefusal(checkRedaction(sender, { type: target.type, sender: author }, viewOf(decision, core)))
-        if (place === undefined) emptyEvent(decision, core, target, order)
-        else if (target.redactedBy === null) {
-          const json = JSON.stringify(redactEvent(JSON.parse(target.json) as JsonObject, core.version))
-          rows[place] = { ...target, json, redactedBy: order }
-        }
-      }
+  const places = new Map(events.map(({ eventId }, i) => [eventId, i]))
+  const empty = (redacts: string, sender: string, order: number): void => {
+    const place = places.get(redacts)
+    const target = place === undefined ? findEvent(decision, core, redacts) : rows[place]!
+    if (!target || target.order >= order) return
+    const author = place === undefined ? userOf(decision, target.sender).userId : events[place]!.sender
+    throwRefusal(checkRedaction(sender, { type: target.type, sender: author }, viewOf(decision, core)))
+    if (place === undefined) emptyEvent(decision, core, target, order)
+    else if (target.redactedBy === null) {
+      const json = JSON.stringify(redactEvent(JSON.parse(target.json) as JsonObject, core.version))
+      rows[place] = { ...target, json, redactedBy: order }
     }
-    places.set(eventId, i)
   }
+  decision.all(events.flatMap(({ redacts, sender }, i) => (redacts === null ? [] : () => empty(redacts, sender, rows[i]!.order))))
 }
 
 /** Not into memory, unless somebody asked for this very id before and the memory knows that there was none. */

@@ -40,7 +40,7 @@ export interface CreateRoom {
   readonly autoJoinInvites?: boolean | null | undefined
   /** `fi.mau.room_id`; appservices only */
   readonly roomId?: string | null | undefined
-  /** origin_server_ts of the first events, ms; appservices only */
+  /** `fi.mau.origin_server_ts`: that of all events the room begins with, ms; appservices only */
   readonly ts?: number | null | undefined
 }
 
@@ -58,12 +58,13 @@ export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom): Ro
   let core = emptyCore(room)
   setCore(decision, core)
 
+  const at = args.ts && actor.appservice !== null ? { ts: args.ts } : {}
   const add = (type: string, content: JsonObject, stateKey = ''): void => {
-    const draft: Draft = { type, stateKey, content, sender: creator, ...(args.ts && actor.appservice !== null ? { ts: args.ts } : {}) }
+    const draft: Draft = { type, stateKey, content, sender: creator, ...at }
     core = appendEvent(decision, core, draft).core
   }
   const member = (sender: UserRow, userId: string, content: JsonObject): void => {
-    core = changeMembership(decision, actor, core, sender, userId, content).core
+    core = changeMembership(decision, actor, core, sender, userId, content, at).core
   }
 
   add('m.room.create', createContent(version, creator, args))
@@ -89,7 +90,7 @@ export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom): Ro
       ensureUser(decision, userId, actor.appservice),
       userId,
       { membership: 'join' },
-      { vouched: true, created: true },
+      { ...at, vouched: true, created: true },
     ).core
   }
   return room

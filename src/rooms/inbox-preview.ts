@@ -2,7 +2,6 @@
  * What a list of rooms shows below a title, as Beeper's clients want it in /sync (`beeper_previews`): the newest message as it was last
  * edited, or a reaction to a message of the reader's own.
  */
-import { isStorable } from '../rules/event-limits.ts'
 import type { EventRow, MembershipRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { formatEvents, type Requester } from './event-text.ts'
@@ -62,7 +61,7 @@ async function newestOf(instance: Instance, request: PreviewRequest, rows: reado
     if (row.type !== 'm.reaction') {
       // An edit is no newer than what it edits.
       if (relation?.relType !== 'm.replace') newest.set(row.room, row)
-    } else if (relation?.relType === 'm.annotation' && isStorable(relation.eventId)) {
+    } else if (relation?.relType === 'm.annotation') {
       const ofRoom = reactions.get(row.room)
       if (ofRoom) ofRoom.push({ row, relation })
       else reactions.set(row.room, [{ row, relation }])

@@ -64,13 +64,14 @@ export const moveHistoryJob: JobKind = async (instance, job) => {
     found.map(({ row }) => row),
   )
   const known = new Map<number, Known>()
+  const heirs = new Map<number, Heir | null>()
   return {
     ...common,
     cursor: `${done}`,
     write(decision) {
       for (const [index, part] of move.parts.entries()) {
         const own = found.flatMap(({ part: target, row }) => (target === index ? row : []))
-        if (own.length > 0) moveInto(decision, part.room, own, { move, redactions, known })
+        if (own.length > 0) moveInto(decision, part.room, own, { move, redactions, known, heirs })
       }
     },
   }
@@ -80,6 +81,9 @@ export const moveHistoryJob: JobKind = async (instance, job) => {
 async function planOf(instance: Instance, job: JobRow, move: Move): Promise<readonly Place[]> {
   const known = plans(instance).get(job.key)
   if (known) return known
+  const moves = await movesUnderWay(instance)
+  const earlier = moves.find((other) => other.job < job.key && other.move.parts.some(({ room }) => isFrom(move, room)))
+  if (earlier) throw new Error(`Job ${earlier.job} has to end first: history is still on its way into these rooms`)
   const places: Place[] = []
   for (const { room } of move.from) {
     for (let after: number | null = Number.MIN_SAFE_INTEGER; after !== null; ) {
@@ -151,42 +155,82 @@ interface Moving {
   readonly redactions: ReadonlyMap<string, string>
   /** by room, read while the decision waits */
   readonly known: Map<number, Known>
+  /** of rooms that are gone; null where nobody wants their history */
+  readonly heirs: Map<number, Heir | null>
 }
 
-/** As history below what the room has. A room that is gone by now takes nothing, and no id comes twice. */
-function moveInto(decision: Decision, key: number, rows: readonly EventRow[], { move, redactions, known }: Moving): void {
+/** What stands in a room that was merged or split again, whose own move has yet to come by. */
+type Heir = Pick<Known, 'lowest' | 'rows'>
+
+/** As history below what the room has. No id comes twice. */
+function moveInto(decision: Decision, key: number, rows: readonly EventRow[], moving: Moving): void {
   const { instance } = decision
   const room = decision.get('room', { key })
-  if (!room) return
-  const core = coreOf(decision, room)
-  const standing = known.get(key)
-  if (!standing || isStale(standing, core, room.lowest, false)) {
-    const ids = [...rows.map(({ eventId }) => eventId), ...redactions.values()]
-    throw new Missing(readKnown(instance, core, room.lowest, ids, false).then((read) => known.set(key, read)))
+  const ids = () => [...rows.map(({ eventId }) => eventId), ...moving.redactions.values()]
+  if (!room) {
+    moveOn(decision, key, rows, moving, ids)
+    return
   }
-  const orders = new Map<string, number>([...standing.rows.values()].map((row) => [row.eventId, row.order]))
-  let { lowest } = room
-  // The newest first: a redaction has its place when what it emptied gets one.
-  for (const row of rows) {
-    if (standing.rows.has(row.eventId)) continue
-    lowest -= 1
-    const redaction = redactions.get(`${row.room} ${row.redactedBy}`)
-    const redactedBy = redaction === undefined ? null : (orders.get(redaction) ?? null)
-    const written: EventRow = { ...row, room: key, order: lowest, replaces: null, redactedBy, json: movedText(row, move) }
+  const core = coreOf(decision, room)
+  const standing = moving.known.get(key)
+  if (!standing || isStale(standing, core, room.lowest, false)) {
+    throw new Missing(readKnown(instance, core, room.lowest, ids(), false).then((read) => moving.known.set(key, read)))
+  }
+  const written = renumbered(key, rows, { lowest: room.lowest, rows: standing.rows }, moving)
+  for (const row of written) {
     const by = { room: key, eventId: row.eventId }
     if (decision.knows('event', by)) {
       decision.find('event', by)
-      decision.put('event', written)
+      decision.put('event', row)
     } else {
-      decision.write('event', written)
+      decision.write('event', row)
     }
-    writeRelation(decision, written, relationOf((JSON.parse(row.json) as { content?: JsonObject }).content ?? {}))
-    orders.set(row.eventId, lowest)
+    writeRelation(decision, row, relationOf((JSON.parse(row.json) as { content?: JsonObject }).content ?? {}))
   }
   const position = decision.takePosition()
-  decision.put('room', { ...room, lowest })
+  decision.put('room', { ...room, lowest: written.at(-1)?.order ?? room.lowest })
   decision.announce('history', { rooms: [key], users: joinedSyncers(decision, key).map((user) => user.key) })
   setCore(decision, { ...core, idsGivenAt: position, batchedAt: position })
+}
+
+/** A room that was deleted meanwhile takes nothing. One that was merged or split hands on what still comes, so it is put where that is looked for. */
+function moveOn(decision: Decision, key: number, rows: readonly EventRow[], moving: Moving, ids: () => string[]): void {
+  const { heirs } = moving
+  const heir = heirs.get(key)
+  if (heir === undefined) throw new Missing(heirOf(decision.instance, key, ids()).then((read) => heirs.set(key, read)))
+  if (heir) for (const row of renumbered(key, rows, heir, moving)) decision.write('event', row)
+}
+
+async function heirOf(instance: Instance, room: number, ids: readonly string[]): Promise<Heir | null> {
+  await instance.shard.flushed(instance.key)
+  const { storage } = instance
+  if (!(await movesUnderWay(instance)).some(({ move }) => isFrom(move, room))) return null
+  const [first] = await storage.find('event', { where: { room }, orderBy: ['order'], limit: 1 })
+  const rows = await storage.eventsById(room, ids)
+  return { lowest: Math.min(first?.order ?? 0, 0), rows: new Map(rows.map((row) => [row.eventId, row])) }
+}
+
+async function movesUnderWay({ storage }: Instance): Promise<{ readonly job: number; readonly move: Move }[]> {
+  const jobs = await storage.find('job', { where: { kind: moveHistory, endedAt: null } })
+  return jobs.map((job) => ({ job: job.key, move: JSON.parse(job.arguments) as Move }))
+}
+
+function isFrom({ from }: Move, key: number): boolean {
+  return from.some(({ room }) => room === key)
+}
+
+/** The rows as they will stand in the room, those left out that stand there. The newest first: a redaction has its place when what it emptied gets one. */
+function renumbered(room: number, rows: readonly EventRow[], standing: Heir, { move, redactions }: Moving): EventRow[] {
+  const orders = new Map<string, number>([...standing.rows.values()].map((row) => [row.eventId, row.order]))
+  let { lowest } = standing
+  return rows.flatMap((row) => {
+    if (standing.rows.has(row.eventId)) return []
+    lowest -= 1
+    const redaction = redactions.get(`${row.room} ${row.redactedBy}`)
+    const redactedBy = redaction === undefined ? null : (orders.get(redaction) ?? null)
+    orders.set(row.eventId, lowest)
+    return { ...row, room, order: lowest, replaces: null, redactedBy, json: movedText(row, move) }
+  })
 }
 
 /** What was encrypted for a room can be read only by who knows for which: the first one, however often it moves. */

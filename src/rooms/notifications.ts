@@ -1,6 +1,5 @@
 /** Unread marks: one row for each event that a push rule marked for a user, until it is read. */
 
-import { isStorable } from '../rules/event-limits.ts'
 import { pushSubject, type Related } from '../rules/push-subject.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, UserRow } from '../storage/tables.ts'
@@ -53,8 +52,7 @@ export function notifyUsers(
 /** Whose event a reaction is about. */
 function relatedTo(decision: Decision, core: RoomCore, content: JsonObject): Related | null {
   const relation = relationOf(content)
-  // The content may say anything; what no database takes is nobody's id.
-  if (!relation || !isStorable(relation.eventId)) return null
+  if (!relation) return null
   const target = findEvent(decision, core, relation.eventId)
   const author = target && decision.get('user', { key: target.sender })
   return author && { relType: relation.relType, sender: author.userId }

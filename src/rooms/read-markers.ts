@@ -11,12 +11,13 @@ export interface FullyRead {
   readonly extra: JsonObject
 }
 
-/** Moves the marker forward, or back if allowed; returns whether it moved. https://spec.matrix.org/v1.19/client-server-api/#fully-read-markers */
+/** Moves the marker forward, or back if allowed; returns whether it stands at the event now. https://spec.matrix.org/v1.19/client-server-api/#fully-read-markers */
 export function putFullyRead(decision: Decision, core: RoomCore, user: UserRow, marker: FullyRead, allowBackward: boolean): boolean {
   const known = contentOf(decision, core.key, user, 'm.fully_read')?.['event_id']
   if (typeof known === 'string') {
     const order = findEvent(decision, core, known)?.order ?? Number.NEGATIVE_INFINITY
-    if (order === marker.event.order || (order > marker.event.order && !allowBackward)) return false
+    if (order === marker.event.order) return true
+    if (order > marker.event.order && !allowBackward) return false
   }
   putAccountData(decision, user.key, core.key, 'm.fully_read', JSON.stringify({ ...marker.extra, event_id: marker.event.eventId }))
   return true

@@ -1,6 +1,6 @@
 /** How far somebody has read. https://spec.matrix.org/v1.19/client-server-api/#receipts */
 import { invalidParam, MatrixError, notFound } from '../errors.ts'
-import { isEventId, isStorable } from '../rules/event-limits.ts'
+import { isEventId } from '../rules/event-limits.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
@@ -96,17 +96,17 @@ export function readerOf(decision: Decision, actor: Actor, roomId: string): Read
   return { room, core, user }
 }
 
-/** A room that is read further is not marked as unread any more. */
+/** A room that is read is not marked as unread any more, also when a bridge says again how far. */
 export function moveMarkers(decision: Decision, actor: Actor, { core, user }: Reader, args: Omit<ReadMarkers, 'roomId'>): void {
   const { read, readPrivate, fullyRead, allowBackward } = args
   if (fullyRead?.threadId) throw invalidParam('thread_id does not go with m.fully_read')
   const reached = (receipt: Receipt): Reached => ({ ...receipt, event: eventOf(decision, core, receipt) })
-  const moved = [
+  const standing = [
     fullyRead && putFullyRead(decision, core, user, { ...reached(fullyRead), extra: extraOf(fullyRead) }, allowBackward === true),
     read && putReceipt(decision, actor, core, user, 'm.read', reached(read)),
     readPrivate && putReceipt(decision, actor, core, user, 'm.read.private', reached(readPrivate)),
   ]
-  if (moved.includes(true)) readAgain(decision, core.key, user)
+  if (standing.includes(true)) readAgain(decision, core.key, user)
 }
 
 /**
@@ -116,8 +116,8 @@ export function moveMarkers(decision: Decision, actor: Actor, { core, user }: Re
 export function markReadTo(decision: Decision, actor: Actor, core: RoomCore, user: UserRow, event: EventRow): void {
   if (membershipOf(decision, core.key, user.key)?.membership !== 'join') return
   const marked = user.syncs ? putFullyRead(decision, core, user, { event, extra: {} }, false) : false
-  const moved = putReceipt(decision, actor, core, user, 'm.read', { eventId: event.eventId, event, silentTo: actor.appservice })
-  if (marked || moved) readAgain(decision, core.key, user)
+  const read = putReceipt(decision, actor, core, user, 'm.read', { eventId: event.eventId, event, silentTo: actor.appservice })
+  if (marked || read) readAgain(decision, core.key, user)
 }
 
 interface Reached extends Receipt {
@@ -126,12 +126,12 @@ interface Reached extends Receipt {
   readonly silentTo?: number | null
 }
 
-/** Returns whether it moved. */
+/** Returns whether it stands at this event now: also when it stood there. */
 function putReceipt(decision: Decision, actor: Actor, core: RoomCore, user: UserRow, type: ReceiptType, receipt: Reached): boolean {
   const { event } = receipt
   const thread = threadIdOf(decision, core, event, receipt.threadId)
   const known = decision.get('receipt', { room: core.key, user: user.key, type, thread })
-  if (known && known.order >= event.order) return false
+  if (known && known.order >= event.order) return known.order === event.order
   const { ts, ...extra } = extraOf(receipt)
   decision.put('receipt', {
     instance: decision.instance.key,
@@ -193,7 +193,7 @@ function threadOfEvent(decision: Decision, core: RoomCore, start: EventRow): str
   for (let hops = 0; event && hops <= mostHops; hops++) {
     const { content } = JSON.parse(event.json) as { content?: JsonObject }
     const relation = isObject(content) ? relationOf(content) : null
-    if (!relation || !isStorable(relation.eventId)) break
+    if (!relation) break
     if (relation.relType === 'm.thread') return relation.eventId
     event = findEvent(decision, core, relation.eventId)
   }

@@ -1,6 +1,6 @@
 /** What an event relates to. https://spec.matrix.org/v1.19/client-server-api/#forming-relationships-between-events */
 import { MatrixError } from '../errors.ts'
-import { isStorable } from '../rules/event-limits.ts'
+import { isEventId, isStorable } from '../rules/event-limits.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
 import type { EventRow, RelationRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
@@ -12,11 +12,12 @@ export interface Relation {
   readonly key: string | null
 }
 
+/** Null as well where the content names what cannot be an event: clients write there what they like, and no index takes 10 KB or a NUL. */
 export function relationOf(content: JsonObject): Relation | null {
   const relates = content['m.relates_to']
   if (!isObject(relates)) return null
   const { rel_type: relType, event_id: eventId, key } = relates
-  if (typeof relType !== 'string' || typeof eventId !== 'string') return null
+  if (typeof relType !== 'string' || typeof eventId !== 'string' || !isEventId(eventId)) return null
   return { relType, eventId, key: typeof key === 'string' ? key : null }
 }
 
@@ -54,6 +55,8 @@ export function writeRelation(decision: Decision, row: EventRow, relation: Relat
 export function removeRelation(decision: Decision, core: RoomCore, row: EventRow, content: JsonObject): void {
   const relation = relationOf(content)
   if (!relation) return
+  // An event of a batch may be in memory while its relation is still on the way to the disk.
+  awaitBatches(decision, core)
   const stored = decision.get('relation', { room: row.room, parent: relation.eventId, order: row.order })
   if (!stored) return
   decision.remove('relation', stored)
@@ -67,7 +70,7 @@ export function removeRelation(decision: Decision, core: RoomCore, row: EventRow
 
 function relationRow(row: EventRow, relation: Relation | null): RelationRow | null {
   // What a database would refuse or change is left in the event alone.
-  if (!relation || ![relation.eventId, relation.relType, relation.key ?? ''].every(isStorable)) return null
+  if (!relation || !isStorable(relation.relType) || !isStorable(relation.key ?? '')) return null
   return {
     instance: row.instance,
     room: row.room,

@@ -1,5 +1,6 @@
 /** What decisions about a room read at nearly every event, held as one immutable value. */
 import { forbidden, MatrixError } from '../errors.ts'
+import { isEventId } from '../rules/event-limits.ts'
 import { type PowerLevels, parsePowerLevels, powerLevelsWithoutEvent } from '../rules/power-levels.ts'
 import { creatorOf, defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
 import type { Membership, RoomView } from '../rules/room-view.ts'
@@ -131,6 +132,8 @@ export function membershipOf(decision: Decision, room: number, user: number): Me
  * the memory would remember that they do not exist.
  */
 export function findEvent(decision: Decision, core: RoomCore, eventId: string): EventRow | null {
+  // What somebody wrote into a content may be anything; a database refuses some of it.
+  if (!isEventId(eventId)) return null
   const by = { room: core.key, eventId }
   if (!decision.knows('event', by)) awaitBatches(decision, core)
   return decision.find('event', by)

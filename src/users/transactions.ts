@@ -1,4 +1,5 @@
 /** Transaction ids: the same request again is answered as the first time. https://spec.matrix.org/v1.19/client-server-api/#transaction-identifiers */
+import { invalidParam } from '../errors.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Actor } from './actor.ts'
 import { mayHaveSeen } from './seen-transactions.ts'
@@ -9,9 +10,13 @@ export interface TransactionId {
   readonly txnId: string
 }
 
-/** Runs `act` unless this transaction id was answered already; remembers the answer in the command's change set. */
+/** Longest transaction id, in bytes: with its scope it is a key of the database. */
+const longestId = 1_024
+
+/** Runs `act` unless this transaction id was answered already; remembers the answer in the command's change set. Errors: M_INVALID_PARAM for a very long id. */
 export function once<T>(decision: Decision, actor: Actor, user: number, id: TransactionId | null, act: () => T): T {
   if (id === null) return act()
+  if (Buffer.byteLength(id.txnId) > longestId) throw invalidParam(`A transaction id has at most ${longestId} bytes`)
   // Scoped by device since v1.7; an appservice without a device is one itself.
   const device = actor.device ?? `as:${actor.appservice}`
   const key = { user, device, scope: id.scope, txnId: id.txnId }

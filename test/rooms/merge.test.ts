@@ -146,6 +146,33 @@ describe('merging', () => {
     assert.deepEqual(ids, idsOf(chat('far', 3_000, 1_000, 1)).toReversed())
   })
 
+  test('what is still on its way follows into the room that the new one is merged into, through a restart as well', async () => {
+    const rooms = await Promise.all([1, 2, 3, 4].map(() => historian.portal()))
+    const chats = rooms.map((_, i) => chat(`chained${i}`, 1_200, 1_000 + i, 10))
+    for (const [i, room] of rooms.entries()) await historian.sent(room, { events: chats[i]! })
+    const first = (await merge(rooms.slice(0, 2))).body.room_id
+    const second = (await merge([first, rooms[2]!])).body.room_id
+    await server.restart()
+    const third = (await merge([second, rooms[3]!])).body.room_id
+    await settled()
+    const interleaved = chats[0]!.flatMap((_, i) => chats.map((events) => events[i]!.event_id))
+    assert.deepEqual(idsOf(await pageBack(owner, third, 1_000)), interleaved.toReversed())
+    const { storage } = await server.server.host.defaultInstance()
+    assert.equal(await storage.count('room', { roomId: { in: [first, second] } }), 0)
+    assert.equal(await storage.count('event', { eventId: chats[0]![0]!.event_id }), 1, 'nothing is left in the rooms between')
+  })
+
+  test('of a room that is deleted while its history comes nothing is left', async () => {
+    const [one, two] = [await historian.portal(), await historian.portal()]
+    const events = chat('dropped', 1_200, 1_000, 10)
+    await historian.sent(one, { events })
+    const roomId = (await merge([one, two])).body.room_id
+    await historian.bot.post(`/_matrix/client/unstable/com.beeper.yeet/rooms/${path(roomId)}/delete`, {})
+    await settled()
+    const { storage } = await server.server.host.defaultInstance()
+    assert.equal(await storage.count('event', { eventId: events[0]!.event_id }), 0)
+  })
+
   test('an event that the new room got meanwhile does not come twice', async () => {
     const [one, two] = [await historian.portal(), await historian.portal()]
     const events = chat('twice', 10, 1_000, 1)
@@ -196,6 +223,21 @@ describe('splitting', () => {
       (event: Reply['body']) => event.type === 'm.room.create',
     )
     assert.equal(creator.sender, historian.bridge.ghost(1))
+  })
+
+  test('a room is split while its history is still on its way', async () => {
+    const rooms = [await historian.portal(), await historian.portal()]
+    const chats = ['p', 'q'].map((name, i) => chat(name, 1_200, 1_000 + i, 10, { [handle]: name }))
+    for (const [i, room] of rooms.entries()) await historian.sent(room, { events: chats[i]! })
+    const merged = (await merge(rooms)).body.room_id
+    const { body } = await split(merged, [
+      { values: ['p'], create: create() },
+      { values: ['q'], create: create() },
+    ])
+    await settled()
+    for (const [i, name] of ['p', 'q'].entries()) {
+      assert.deepEqual(idsOf(await pageBack(owner, body.room_ids[name], 1_000)), idsOf(chats[i]!).toReversed())
+    }
   })
 
   test('a merged room is split again', async () => {

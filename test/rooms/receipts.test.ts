@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { MatrixError } from '../../src/errors.ts'
+import { setInboxState } from '../../src/rooms/inbox-state.ts'
 import { banUser, leaveRoom } from '../../src/rooms/membership.ts'
 import { sendReceipt, setReadMarkers } from '../../src/rooms/receipts.ts'
 import { setTyping, typingIn, typingSince } from '../../src/rooms/typing.ts'
@@ -175,6 +176,22 @@ await onBothEngines('reading and typing', (place) => {
       })
       await sendReceipt(rig.instance, alice, { roomId, type: 'm.read', eventId })
       assert.deepEqual(await accountData(rig, alice, roomId, 'm.marked_unread'), { unread: false, x: 1 })
+    })
+
+    test('a mark of unread goes when a bridge says again how far its user has read, not when it says less', async (t) => {
+      const at = await place(t)
+      await using rig = await openRig(at)
+      const alice = await rig.person('alice')
+      const roomId = await rig.room(alice)
+      const [before, last] = [await rig.say(alice, roomId, '1'), await rig.say(alice, roomId, '2')]
+      for (const marker of ['read', 'fullyRead'] as const) {
+        await setReadMarkers(rig.instance, alice, { roomId, [marker]: { eventId: last } })
+        await setInboxState(rig.instance, alice, { userId: alice.userId, roomId, markedUnread: true })
+        await setReadMarkers(rig.instance, alice, { roomId, [marker]: { eventId: before } })
+        assert.equal((await accountData(rig, alice, roomId, 'm.marked_unread'))?.['unread'], true)
+        await setReadMarkers(rig.instance, alice, { roomId, [marker]: { eventId: last } })
+        assert.equal((await accountData(rig, alice, roomId, 'm.marked_unread'))?.['unread'], false)
+      }
     })
 
     test('a ghost’s receipt has the time and the marker that its bridge gave', async (t) => {

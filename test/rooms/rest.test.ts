@@ -296,6 +296,8 @@ await onBothServers('rooms by REST', (start) => {
       assert.deepEqual(Object.keys(accepted(await owner.get(`${room}/joined_members`)).joined).length, 3)
       const created = accepted(await owner.get(`${room}/state/m.room.create?format=event`))
       assert.equal(created.origin_server_ts, 1_000)
+      const first = accepted(await owner.get(`${room}/messages?dir=f&limit=100`)).chunk
+      assert.deepEqual(new Set(first.map((event: Reply['body']) => event.origin_server_ts)), new Set([1_000]), 'members too')
       const sent = await bridge
         .as(ghost)
         .request('PUT', `${room}/send/m.room.message/t?ts=5&fi.mau.event_id=${path('$own:net')}`, { body: 'x' })

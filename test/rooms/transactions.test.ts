@@ -61,6 +61,20 @@ await onBothEngines('transaction ids', (place) => {
       assert.deepEqual(await sendMessage(instance, alice, { roomId, type: 'm.room.message', txnId: `new${i}`, content }), { eventId })
     }
   })
+
+  test('one that no database takes as a key is refused, whatever it is written in', async (t) => {
+    await using rig = await openRig(await place(t))
+    const alice = await rig.person('alice')
+    const roomId = await rig.room(alice)
+    // Nothing that can be made shorter by repetition.
+    const letters = Array.from({ length: 1_500 }, (_, i) => String.fromCharCode(0x4e00 + ((i * 7_919) % 20_000))).join('')
+    const send = (txnId: string) => sendMessage(rig.instance, alice, { roomId, type: 'm.room.message', txnId, content })
+    const long = letters.slice(0, 341)
+    assert.deepEqual(await send(long), await send(long))
+    for (const tooLong of [letters.slice(0, 342), letters, 'x'.repeat(100_000)]) {
+      await assert.rejects(send(tooLong), { errcode: 'M_INVALID_PARAM' })
+    }
+  })
 })
 
 /** The ids from before this start are read in the background. */
