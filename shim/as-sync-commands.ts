@@ -39,10 +39,9 @@ export class CommandQueue {
     if (!this.working) void this.work()
   }
 
-  /** What waits is forgotten. */
+  /** The connection is gone: what it said is still done, but not tried again, for the bridge may say other things over the next one. */
   end(): void {
     this.ended = true
-    this.waiting.length = 0
   }
 
   private async work(): Promise<void> {
@@ -63,7 +62,9 @@ export class CommandQueue {
       if (id !== null) this.answer(responseFrame(id, result))
     } catch (error) {
       const { code, message } = tell(error)
-      this.ports.log[code === 'M_UNKNOWN' ? 'error' : 'debug']({ err: error, command }, 'a command of a bridge failed')
+      // A connection that closed meanwhile is M_UNKNOWN too, and no error of ours.
+      const expected = error instanceof MatrixError || error instanceof UnknownCommand
+      this.ports.log[expected ? 'debug' : 'error']({ err: error, command }, 'a command of a bridge failed')
       if (id !== null) this.answer(errorFrame(id, code, message))
     }
   }

@@ -29,6 +29,8 @@ const mostCommandBytes = 1_048_576
 const mostUnreadBytes = 4_194_304
 const pingEveryMs = 30_000
 const mostMissedPings = 2
+/** Bridges read nothing, pings neither, while they handle a transaction: slow is not dead. Seven time-outs of it end the connection sooner. */
+const mostMissedPingsMeanwhile = 7
 const shownErrorLength = 1_000
 
 export interface SocketOptions {
@@ -167,6 +169,8 @@ export class AsSyncSocket implements Connection {
     const resolve = id === null ? undefined : this.asked.get(id)
     if (!resolve || (command !== 'response' && command !== 'error')) return false
     this.asked.delete(id!)
+    // Answered by one of its frames, a transaction is answered.
+    if (this.sent?.ids.includes(id!)) for (const other of this.sent.ids.splice(0)) this.asked.delete(other)
     const object = isObject(data) ? data : {}
     if (command === 'error') {
       const { code, message } = object
@@ -190,7 +194,7 @@ export class AsSyncSocket implements Connection {
   /** Who answers no ping is dead: its side of the connection will never say so. */
   private pingLater(): void {
     this.stopPings = this.ports.timer(pingEveryMs, () => {
-      if (this.missedPings >= mostMissedPings) {
+      if (this.missedPings >= (this.asked.size > 0 ? mostMissedPingsMeanwhile : mostMissedPings)) {
         this.socket.terminate()
         return
       }

@@ -61,7 +61,7 @@ export function appserviceSinks(outbound: Outbound, options: Options) {
         body: transaction.body,
         timeoutMs: options.deliveryTimeoutMs ?? usualDeliveryTimeoutMs,
       })
-    return outcomeOf(async () => {
+    return outcomeOf(target, async () => {
       if (legacy.has(target.url)) {
         const answer = await put('')
         if (!isUnknownPath(answer)) return answer
@@ -77,7 +77,7 @@ export function appserviceSinks(outbound: Outbound, options: Options) {
   }
 
   const ping = (target: Target, transactionId: string | null, signal: AbortSignal): Promise<Outcome> =>
-    outcomeOf(() =>
+    outcomeOf(target, () =>
       ask(target, signal, {
         purpose: 'ping',
         method: 'POST',
@@ -95,11 +95,12 @@ function isUnknownPath({ status }: OutboundAnswer): boolean {
   return status === 404 || status === 405
 }
 
-async function outcomeOf(run: () => Promise<OutboundAnswer>): Promise<Outcome> {
+async function outcomeOf({ hsToken }: Target, run: () => Promise<OutboundAnswer>): Promise<Outcome> {
   try {
     const { status, body } = await run()
     if (status >= 200 && status < 300) return { ok: true }
-    const text = body.toString('utf8')
+    // Many say in an error what they were asked, query and all; it is logged and shown.
+    const text = [hsToken, encodeURIComponent(hsToken)].reduce((shown, token) => shown.replaceAll(token, '…'), body.toString('utf8'))
     return { ok: false, why: 'status', status, body: text, error: `answered ${status} ${text}`.trim() }
   } catch (error) {
     if (!(error instanceof OutboundError)) throw error

@@ -43,5 +43,7 @@ export async function configureBridge(instance: Instance, actor: Actor, args: Co
   // Asked for HTTP, a bridge keeps the address that it has.
   const pushed = standing?.url && standing.url !== 'websocket' ? standing.url : local
   const usual = args.http || pushedTo.has(args.type) ? pushed : (standing?.url ?? 'websocket')
-  return registerBridge(instance, actor, { id, url: args.url ?? usual }, { bridgeType: args.type })
+  // An address that only stays was not named: an operator does not vouch for an owner's by asking for the configuration.
+  const url = args.url ?? (usual === standing?.url ? undefined : usual)
+  return registerBridge(instance, actor, { id, ...(url !== undefined && { url }) }, { bridgeType: args.type })
 }

@@ -10,7 +10,7 @@ import { type Instance, local } from '../stream/instance.ts'
 import { Patience } from './patience.ts'
 import type { Outcome, Sinks, Target, Transaction } from './sinks.ts'
 import { type BridgeSockets, bridgeSockets } from './sockets.ts'
-import { acknowledge, freezeNext, type Typing, transactionOf } from './transactions.ts'
+import { acknowledge, freezeNext, mostTyping, type Typing, transactionOf } from './transactions.ts'
 
 /** What is known of a bridge's deliveries since the instance was opened. */
 export interface DeliveryState {
@@ -19,6 +19,9 @@ export interface DeliveryState {
   /** attempts of the transaction under way that failed */
   readonly failures: number
 }
+
+/** After the database did not answer. */
+const againMs = 5_000
 
 interface Deliveries {
   sinks: Sinks | null
@@ -33,12 +36,17 @@ export function startDeliveries(instance: Instance, sinks: Sinks): void {
   deliveries.sinks = sinks
   const { loops } = deliveries
   bridgeSockets(instance).onChange((appservice) => loops.get(appservice)?.patience.end())
-  instance.storage.find('appservice', { where: {} }).then(
-    (rows) => {
-      for (const { key } of rows) appserviceChanged(instance, key)
-    },
-    (error: unknown) => instance.ports.log.error({ err: error }, 'deliveries could not begin'),
-  )
+  void begin(instance)
+}
+
+async function begin(instance: Instance): Promise<void> {
+  try {
+    for (const { key } of await instance.storage.find('appservice', { where: {} })) appserviceChanged(instance, key)
+  } catch (error) {
+    if (instance.closed.aborted) return
+    instance.ports.log.warn({ err: error }, 'deliveries could not begin')
+    instance.ports.timer(againMs, () => void begin(instance))
+  }
 }
 
 /** An appservice was made, changed or removed. Nothing happens while deliveries rest because the instance is suspended. */
@@ -75,6 +83,21 @@ export function targetOf(row: AppserviceRow & { url: string }): Target {
   }
 }
 
+/** One attempt, or the wait for one. */
+interface Attempt {
+  readonly ends: AbortController
+  /** what it was made with; null before it is made */
+  way: string | null
+}
+
+/**
+ * While this stays the same an attempt goes on, whatever else is changed: cut off and made again, a bridge that handles it slowly would handle it
+ * twice. A paused websocket is sent nothing more; its answer counts later.
+ */
+function wayOf({ url, setBy, hsToken, status }: AppserviceRow): string {
+  return url === 'websocket' ? `websocket ${status}` : JSON.stringify([url, setBy, hsToken])
+}
+
 class Delivery {
   readonly patience: Patience
   state: DeliveryState = { lastError: null, lastErrorAt: null, failures: 0 }
@@ -85,7 +108,7 @@ class Delivery {
   /** rooms whose typing may differ from what the bridge was told */
   private readonly typingRooms = new Set<number>()
   private readonly toldTyping = new Map<number, string>()
-  private attempt = new AbortController()
+  private attempt: Attempt = { ends: new AbortController(), way: null }
 
   constructor(instance: Instance, key: number, sinks: Sinks) {
     this.instance = instance
@@ -97,15 +120,23 @@ class Delivery {
 
   /** Looks at the row again: an attempt at an old address or with an old token ends, and so does a wait. */
   changed(): void {
-    this.attempt.abort()
     this.patience.end()
+    void this.endOutdated(this.attempt)
+  }
+
+  private async endOutdated(attempt: Attempt): Promise<void> {
+    const row = await this.instance.storage.first('appservice', { key: this.key }).catch(() => null)
+    if (!row || attempt.way !== wayOf(row)) attempt.ends.abort()
   }
 
   /** Ends when the instance closes or the appservice is removed. */
   async run(): Promise<void> {
     const { instance } = this
     const stopListening = instance.bus.onAppservice(this.key, (entry) => this.hear(entry))
-    const close = () => this.changed()
+    const close = () => {
+      this.attempt.ends.abort()
+      this.patience.end()
+    }
     instance.closed.addEventListener('abort', close)
     try {
       while (!instance.closed.aborted) {
@@ -129,13 +160,15 @@ class Delivery {
   private async step(): Promise<boolean> {
     const { instance, key, patience } = this
     patience.begin()
-    this.attempt = new AbortController()
+    const attempt: Attempt = { ends: new AbortController(), way: null }
+    this.attempt = attempt
     const [row, standing] = await Promise.all([
       instance.storage.first('appservice', { key }),
       instance.storage.first('frozen', { appservice: key }),
     ])
     if (row?.url !== 'websocket') this.sockets.close(key, 'registrationChanged')
     if (!row) return false
+    attempt.way = wayOf(row)
     const deliver = this.sinkOf(row)
     if (!deliver) {
       await patience.untilWoken()
@@ -144,7 +177,8 @@ class Delivery {
     const typing = standing ? [] : this.takeTyping(row)
     const frozen = standing ?? (await freezeNext(instance, row, typing))
     if (!frozen) {
-      await patience.untilWoken()
+      // Where somebody typed nothing may have changed since.
+      if (this.typingRooms.size === 0) await patience.untilWoken()
       return true
     }
     const transaction = await transactionOf(instance, frozen)
@@ -161,7 +195,7 @@ class Delivery {
   /** How the bridge is reached now; null while it is paused, wants nothing, or has no websocket open. */
   private sinkOf(row: AppserviceRow): ((transaction: Transaction) => Promise<Outcome>) | null {
     const { key, url } = row
-    const { signal } = this.attempt
+    const { signal } = this.attempt.ends
     if (row.status !== 'active' || url === null) return null
     if (url !== 'websocket') return (transaction) => this.sinks.push(targetOf({ ...row, url }), transaction, signal)
     if (!this.sockets.isReady(key)) return null
@@ -170,7 +204,7 @@ class Delivery {
 
   private async fail(row: AppserviceRow, outcome: Outcome & { ok: false }): Promise<void> {
     // Given up because the registration changed: at once again, by what it says now.
-    if (this.attempt.signal.aborted) return
+    if (this.attempt.ends.signal.aborted) return
     this.note(row, outcome.error)
     // Its next websocket is the sign of life; until then there is nobody to try.
     if (row.url === 'websocket' && outcome.why === 'connection') return
@@ -192,8 +226,8 @@ class Delivery {
   /** Who is typing where that has changed for the bridge. It is lost when the process ends; the next change tells all of it. */
   private takeTyping(row: AppserviceRow): Typing[] {
     if (this.typingRooms.size === 0) return []
-    const rooms = [...this.typingRooms]
-    this.typingRooms.clear()
+    const rooms = [...this.typingRooms].slice(0, mostTyping)
+    for (const room of rooms) this.typingRooms.delete(room)
     if ((JSON.parse(row.registration) as JsonObject)['receive_ephemeral'] !== true) return []
     return rooms.flatMap((room) => {
       const userIds = typingIn(this.instance, room)

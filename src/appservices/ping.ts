@@ -22,7 +22,7 @@ export async function pingBridge(
   const sinks = sinksOf(instance)
   if (row.url === null || row.url === 'websocket' || !sinks) throw new MatrixError('M_URL_NOT_SET', 'The appservice has no address to ping')
   const startedAt = instance.ports.now()
-  const outcome = await sinks.ping(targetOf({ ...row, url: row.url }), args.transactionId ?? null, instance.closed)
+  const outcome = await sinks.ping(targetOf({ ...row, url: row.url }), args.transactionId ?? null, instance.leaving)
   if (outcome.ok) {
     appserviceAlive(instance, row.key)
     return { durationMs: Math.max(0, instance.ports.now() - startedAt) }

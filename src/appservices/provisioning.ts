@@ -52,7 +52,7 @@ export async function askProvisioning(
     const answer =
       bridge.url === 'websocket'
         ? await overWebsocket(instance, bridge.key, sinks.provisioningPrefix, wanted, signal)
-        : await overHttp(sinks, targetOf({ ...bridge, url: bridge.url }), wanted, signal)
+        : await overHttp(sinks, targetOf({ ...bridge, url: bridge.url }), wanted, AbortSignal.any([signal, instance.leaving]))
     // A client takes 401 for the end of its own session.
     if (answer.status === 401)
       throw new MatrixError('M_BAD_STATUS', 'The bridge does not know its provisioning secret: write its configuration anew', {

@@ -7,7 +7,7 @@ import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { putAppservice, registrations } from '../users/registrations.ts'
-import { removeSecret } from '../users/sessions.ts'
+import { instanceOfSecret, removeSecret } from '../users/sessions.ts'
 import { findUser, makeUser } from '../users/users.ts'
 import { adoptGhosts } from './adoption.ts'
 import { requireManager } from './managers.ts'
@@ -33,14 +33,40 @@ export async function registerBridge(
   // Empty says nowhere, as in a registration file.
   const url = given.url ? checkUrl(instance, given.url, by) : given.url === undefined ? undefined : null
   const tokens = newTokens(instance)
-  const row = await command(instance, (decision) => {
-    const standing = decision.find('appservice', { id: given.id })
-    return standing
-      ? changeAppservice(decision, standing, given, setup, url, by)
-      : makeAppservice(decision, { ...tokens, ...given }, setup, url ?? null, by)
-  })
+  const register = () =>
+    command(instance, (decision) => {
+      const standing = decision.find('appservice', { id: given.id })
+      return standing
+        ? changeAppservice(decision, standing, given, setup, url, by)
+        : makeAppservice(decision, { ...tokens, ...given }, setup, url ?? null, by)
+    })
+  const row = await (given.asToken ? claimToken(instance, given.asToken, register) : register())
   await adoptGhosts(instance, row.key)
   return row
+}
+
+/** The latest claim in each database. */
+const claims = new WeakMap<Instance['shard'], Promise<unknown>>()
+
+/**
+ * A token says whose homeserver is meant, so no two may have the same. A decision sees its own homeserver only: the others are asked before
+ * it, and one claim waits for the one before, in another process too. Errors: M_INVALID_PARAM.
+ */
+function claimToken<T>(instance: Instance, asToken: string, register: () => Promise<T>): Promise<T> {
+  const { shard } = instance
+  const claim = async (): Promise<T> => {
+    const holder = await instanceOfSecret([shard], asToken)
+    if (holder !== null && holder !== instance.name) throw tokenInUse()
+    return register()
+  }
+  const before = claims.get(shard) ?? Promise.resolve()
+  const claimed = before.catch(() => undefined).then(() => shard.exclusively('claim an as_token', claim))
+  claims.set(shard, claimed)
+  return claimed
+}
+
+function tokenInUse(): MatrixError {
+  return new MatrixError('M_INVALID_PARAM', 'This as_token is in use already')
 }
 
 /** Made before the decision, which looks them up and so must find the same ones when it starts over. */
@@ -82,7 +108,7 @@ function makeAppservice(
   return changed(decision, row)
 }
 
-const settable = ['asToken', 'hsToken', 'registration', 'url', 'provisioningSecret', 'bridgeType'] as const
+const settable = ['asToken', 'hsToken', 'registration', 'url', 'setBy', 'provisioningSecret', 'bridgeType'] as const
 
 function changeAppservice(
   decision: Decision,
@@ -103,7 +129,7 @@ function changeAppservice(
     hsToken: given.hsToken ?? standing.hsToken,
     registration: JSON.stringify(content),
     ...setup,
-    ...(url === undefined || url === standing.url ? {} : { url, setBy: by }),
+    ...(url === undefined ? {} : addressBy(standing, url, by)),
   }
   const same = settable.every((column) => row[column] === standing[column])
   if (same) return standing
@@ -132,7 +158,7 @@ function makeBot(decision: Decision, appservice: number, localpart: string): Use
 
 function putAsToken(decision: Decision, row: AppserviceRow): void {
   const hash = hashSecret(row.asToken)
-  if (decision.get('secret', { hash })) throw new MatrixError('M_INVALID_PARAM', 'This as_token is in use already')
+  if (decision.get('secret', { hash })) throw tokenInUse()
   decision.put('secret', {
     hash,
     kind: 'appservice',
@@ -179,7 +205,19 @@ function findAppservice(decision: Decision, id: string): AppserviceRow {
 export async function setBridgeAddress(instance: Instance, actor: Actor, id: string, given: string | null): Promise<AppserviceRow> {
   const by = requireManager(instance, actor)
   const url = given ? checkUrl(instance, given, by) : null
-  return change(instance, actor, id, (row) => (row.url === url ? row : { ...row, url, setBy: by }))
+  return change(instance, actor, id, (row) => {
+    const address = addressBy(row, url, by)
+    return address.url === row.url && address.setBy === row.setBy ? row : { ...row, ...address }
+  })
+}
+
+/** An operator's word counts also for what an owner had said; an owner who says the same again takes nothing from it. */
+function addressBy(
+  standing: Pick<AppserviceRow, 'url' | 'setBy'>,
+  url: string | null,
+  by: AppserviceRow['setBy'],
+): Pick<AppserviceRow, 'url' | 'setBy'> {
+  return url === standing.url && by === 'owner' ? { url, setBy: standing.setBy } : { url, setBy: by }
 }
 
 /** Paused: deliveries rest and are made up for when it goes on. The bridge's own requests are answered. */

@@ -82,6 +82,8 @@ export async function reportCheckpoints(instance: Instance, actor: Actor, checkp
     return { eventId: eventId!, step: step!, status: status!, checkpoint: checkedText('checkpoint', given) }
   })
   await command(instance, (decision) => {
+    // What is written for a bridge that was deleted meanwhile nobody would take away.
+    if (!decision.get('appservice', { key: appservice })) throw forbidden('Only bridges report')
     if (rows.length === 0) return
     const position = decision.takePosition()
     for (const row of rows) decision.write('checkpoint', { instance: instance.key, appservice, ...row, position })

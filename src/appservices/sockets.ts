@@ -109,7 +109,8 @@ export class BridgeSockets {
   /** One transaction over the socket there is; see TransactionSocket. */
   async deliver(appservice: number, transaction: Transaction, signal: AbortSignal, onTimeout: (error: string) => void): Promise<Outcome> {
     const socket = this.sockets.get(appservice)
-    if (!socket) return { ok: false, why: 'connection', error: 'the bridge has no websocket open' }
+    // It may have gone, or connected anew, since it was asked whether it is ready.
+    if (!socket?.settled) return { ok: false, why: 'connection', error: 'the bridge has no websocket open' }
     return socket.deliver(transaction, signal, onTimeout)
   }
 

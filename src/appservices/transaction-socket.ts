@@ -11,7 +11,7 @@ const laterAnswerMs = 30_000
 /** Then the connection is closed, for the bridge to begin anew. */
 const mostTimeouts = 7
 
-/** The transaction that was sent over this connection and that no acknowledgement or error has ended. */
+/** The transaction that was sent last over this connection, unless an error was the answer. */
 interface Outstanding {
   readonly txnId: string
   readonly answer: Promise<Answer>
@@ -46,7 +46,8 @@ export class TransactionSocket {
       if (answer === 'gone') return { ok: false, why: 'connection', error: 'the websocket was closed before the answer' }
       if (answer !== 'late') {
         this.timeouts = 0
-        this.outstanding = null
+        // Should the commit of its acknowledgement fail, it counts at the next attempt.
+        if (!answer.ok) this.outstanding = null
         return answer.ok ? { ok: true } : { ok: false, why: 'status', error: `answered ${answer.code}: ${answer.message}` }
       }
       this.timeouts++

@@ -11,8 +11,10 @@ import type { Instance } from '../stream/instance.ts'
 import { partsText, receiptEvents, typingEvent } from './ephemeral.ts'
 import type { Transaction } from './sinks.ts'
 
-/** Most events, and most ephemeral ones, of a transaction. */
+/** Most events of a transaction, and most receipts. */
 const mostEvents = 100
+/** Most rooms of a transaction in which typing changed. */
+export const mostTyping = 100
 /** Most bytes of events, unless one alone is larger. Bridges on mautrix-python take 1 MiB: more would be refused for ever. */
 const mostBytes = 512 * 1024
 
@@ -22,7 +24,7 @@ export interface Typing {
 }
 
 /**
- * Freezes what comes next, in one change set; null when nothing waits. `typing` is what the bridge does not know yet.
+ * Freezes what comes next, in one change set; null when nothing waits. `typing` is what the bridge does not know yet, of 100 rooms at most.
  * What concerned it when written but is gone by now (a deleted room, an older receipt) only moves the cursor.
  */
 export async function freezeNext(instance: Instance, appservice: AppserviceRow, typing: readonly Typing[]): Promise<FrozenRow | null> {
@@ -32,7 +34,7 @@ export async function freezeNext(instance: Instance, appservice: AppserviceRow, 
   const ephemeral = await receiptEvents(instance, appservice.key, receipts, roomIds)
   for (const { room, userIds } of typing) {
     const roomId = roomIds.get(room)
-    if (roomId !== undefined && ephemeral.length < mostEvents) ephemeral.push(typingEvent(roomId, userIds))
+    if (roomId !== undefined) ephemeral.push(typingEvent(roomId, userIds))
   }
   if (end === appservice.cursor && ephemeral.length === 0) return null
   return command(instance, (decision) => {

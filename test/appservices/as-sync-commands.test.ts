@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { bridgeSockets } from '../../src/appservices/sockets.ts'
 import { type Portal, Portals } from './portals.ts'
 import type { SocketBridge } from './socket-bridge.ts'
@@ -56,6 +57,30 @@ describe('what bridges say over the websocket', () => {
       assert.equal(typeof answer.data.message, 'string')
     }
     assert.equal((await bridge.ask('bridge_status', { state_event: 'CONNECTED' })).command, 'response')
+  })
+
+  test('what a bridge says before it closes its connection is kept', async () => {
+    const portal = await portals.register()
+    await using bridge = await portal.connect()
+    const steps = ['BRIDGE', 'DECRYPTED', 'REMOTE', 'COMMAND', 'CLIENT', 'HOMESERVER']
+    const checkpoint = { event_id: `$last-${portal.id}`, room_id: portal.roomId, status: 'SUCCESS', timestamp: 1 }
+    for (const step of steps) bridge.send({ command: 'message_checkpoint', data: { checkpoints: [{ ...checkpoint, step }] } })
+    bridge.send({ command: 'bridge_status', data: { state_event: 'STOPPED' } })
+    bridge.socket!.close(1001)
+    await bridge.closed
+    const query = 'query($eventId: String!) { messageCheckpoints(eventId: $eventId) { step } bridges { id states { stateEvent } } }'
+    const { eventId, shown } = {
+      eventId: checkpoint.event_id,
+      shown: async () => (await portals.server.owner.graphql(query, { eventId })).data,
+    }
+    const stateOf = (data: { bridges: { id: string; states: object[] }[] }) => data.bridges.find(({ id }) => id === portal.id)!.states
+    for (let i = 0; i < 200 && stateOf(await shown()).length === 0; i++) await sleep(10)
+    const data = await shown()
+    assert.deepEqual(stateOf(data), [{ stateEvent: 'STOPPED' }])
+    assert.deepEqual(
+      data.messageCheckpoints.map(({ step }: { step: string }) => step),
+      steps,
+    )
   })
 
   test('an unknown command is answered with UnknownCommand when it has an id, and ignored without', async () => {

@@ -2,10 +2,10 @@ import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { deleteBridge } from '../../src/appservices/deletion.ts'
-import { deliveryState } from '../../src/appservices/delivery.ts'
+import { deliveryState, sinksOf, startDeliveries } from '../../src/appservices/delivery.ts'
 import { settleMs } from '../../src/appservices/patience.ts'
 import { queueLength } from '../../src/appservices/queue.ts'
-import { registerBridge, rotateBridgeTokens, setBridgeAddress, setBridgePaused } from '../../src/appservices/registrations.ts'
+import { registerBridge, retryBridge, rotateBridgeTokens, setBridgeAddress, setBridgePaused } from '../../src/appservices/registrations.ts'
 import { createRoom } from '../../src/rooms/create.ts'
 import { inviteUser, joinRoom, leaveRoom } from '../../src/rooms/membership.ts'
 import { setReadMarkers } from '../../src/rooms/receipts.ts'
@@ -185,6 +185,20 @@ await onBothEngines('delivery', (place) => {
     assert.deepEqual(text['de.sorunome.msc2409.ephemeral'], text.ephemeral)
   })
 
+  test('typing in more rooms than a transaction holds arrives in the next one', async (t) => {
+    await using homeserver = await open(t)
+    const { instance, owner, administrator } = homeserver
+    const bridge = await homeserver.bridge('whatsapp')
+    const rooms: string[] = []
+    for (const name of numbers(1, 130)) rooms.push(await homeserver.portal(bridge, name))
+    await settled(homeserver, 'whatsapp')
+    await setBridgePaused(instance, administrator, 'whatsapp', true)
+    for (const roomId of rooms) await setTyping(instance, owner, { roomId, userId: owner.userId, typing: true, timeoutMs: 60_000 })
+    await setBridgePaused(instance, administrator, 'whatsapp', false)
+    await bridge.until('all came', () => bridge.ephemeral.filter(({ type }) => type === 'm.typing').length === rooms.length)
+    assert.deepEqual(new Set(bridge.ephemeral.map(({ room_id }) => room_id)), new Set(rooms))
+  })
+
   test('a bridge hears nothing of rooms without its users, and of one it left only until it left', async (t) => {
     await using homeserver = await open(t)
     const { instance, owner } = homeserver
@@ -234,6 +248,33 @@ await onBothEngines('delivery', (place) => {
     await bridge.until('it arrived', () => bodies(bridge).length === 2)
     await assert.rejects(homeserver.host.authenticate(asToken, null), { errcode: 'M_UNKNOWN_TOKEN' })
     assert.equal((await homeserver.actor(bridge)).userId, bridge.botId)
+  })
+
+  test('an attempt under way is not cut off by retry, pause, resume, or what else leaves address and token as they are', async (t) => {
+    await using homeserver = await open(t)
+    const { instance, administrator } = homeserver
+    const handling = Promise.withResolvers<void>()
+    const handled = Promise.withResolvers<void>()
+    const onMessage = () => {
+      handling.resolve()
+      return handled.promise
+    }
+    const bridge = await homeserver.bridge('whatsapp', {}, { onMessage })
+    const roomId = await homeserver.portal(bridge, 'bob')
+    await settled(homeserver, 'whatsapp')
+    const before = bridge.attempts.length
+    await homeserver.send(homeserver.owner, roomId, '1')
+    await handling.promise
+    await retryBridge(instance, administrator, 'whatsapp')
+    await setBridgePaused(instance, administrator, 'whatsapp', true)
+    await setBridgePaused(instance, administrator, 'whatsapp', false)
+    await registerBridge(instance, administrator, { id: 'whatsapp', rateLimited: true })
+    await homeserver.send(homeserver.owner, roomId, '2')
+    handled.resolve()
+    await bridge.until('the second came', () => bodies(bridge).length === 2)
+    await settled(homeserver, 'whatsapp')
+    assert.equal(bridge.attempts.length, before + 2)
+    assert.equal(bridge.mostAtOnce, 1)
   })
 
   test('a deleted bridge gets nothing more, and registered again it begins anew', async (t) => {
@@ -320,4 +361,37 @@ test('a sign of life ends the wait after a failure to connect', async () => {
   assert.deepEqual(bodies(bridge), [])
   await homeserver.actor(bridge)
   await bridge.until('it arrived', () => bodies(bridge).length === 1)
+})
+
+test('deliveries begin when the database answers, should it not have when the homeserver was opened', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, administrator } = homeserver
+  await registerBridge(instance, administrator, { id: 'waits', url: 'http://127.0.0.1:1' })
+  await createRoom(instance, (await homeserver.host.authenticate((await row(homeserver, 'waits')).asToken, null)).actor, {})
+  // The same homeserver, opened while the database is away.
+  const opened: typeof instance = Object.create(instance)
+  const { storage, ports } = instance
+  let away = true
+  const find = (...args: Parameters<typeof storage.find>) => (away ? Promise.reject(new Error('away')) : storage.find(...args))
+  const later: (() => void)[] = []
+  const timer = (_ms: number, run: () => void) => {
+    later.push(run)
+    return () => undefined
+  }
+  Object.defineProperty(opened, 'storage', { value: Object.assign(Object.create(storage), { find }) })
+  Object.defineProperty(opened, 'ports', { value: { ...ports, timer } })
+  Object.defineProperty(opened, 'locals', { value: new Map() })
+  const pushed = Promise.withResolvers<void>()
+  const push = async () => {
+    pushed.resolve()
+    return { ok: false as const, why: 'connection' as const, error: 'nobody' }
+  }
+  startDeliveries(opened, { ...sinksOf(instance)!, push })
+  for (let i = 0; later.length === 0; i++) {
+    assert.ok(i < 500, 'nobody tries again')
+    await sleep(10)
+  }
+  away = false
+  later[0]!()
+  await pushed.promise
 })

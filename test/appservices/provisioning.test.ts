@@ -3,6 +3,7 @@ import assert from 'node:assert/strict'
 import { createServer, type IncomingMessage } from 'node:http'
 import { type AddressInfo, connect } from 'node:net'
 import { describe, test } from 'node:test'
+import { pino } from 'pino'
 import { parse } from 'yaml'
 import { provisioningPath } from '../../src/appservices/provisioning.ts'
 import { startServer, type TestServer } from '../rig/server.ts'
@@ -294,13 +295,36 @@ test("an owner's bridge is asked within the networks of owners only, by the addr
   await server.owner.put(registered('near'), { push: true, address })
   const reply = await server.owner.get(proxied('near', 'whoami'))
   assert.deepEqual([reply.status, reply.body.errcode, asked], [502, 'M_CONNECTION_FAILED', 0])
-  await server.administrator.graphql(
-    'mutation($url: String!) { setBridgeAddress(id: "near", url: null) { id } again: setBridgeAddress(id: "near", url: $url) { id } }',
-    {
-      url: address,
-    },
-  )
+  // Who asks for its configuration has not named the address.
+  const configuration = 'mutation { configureBridge(type: "echo", id: "near", http: true) { url } }'
+  assert.equal((await server.administrator.graphql(configuration)).data.configureBridge.url, address)
+  assert.equal((await server.owner.get(proxied('near', 'whoami'))).status, 502)
+  await server.administrator.graphql('mutation($url: String!) { setBridgeAddress(id: "near", url: $url) { id } }', { url: address })
   assert.equal((await server.owner.get(proxied('near', 'whoami'))).status, 200)
+  listener.closeAllConnections()
+  await new Promise((resolve) => listener.close(resolve))
+})
+
+test('a stop does not wait for a login that waits for somebody, nor for a ping', async () => {
+  const asked = Promise.withResolvers<void>()
+  let waiting = 0
+  const listener = createServer(() => {
+    if (++waiting === 2) asked.resolve()
+  }).listen(0, '127.0.0.1')
+  await new Promise((resolve) => listener.once('listening', resolve))
+  const lines: string[] = []
+  const server = await startServer({ ports: { log: pino({ level: 'warn' }, { write: (line) => void lines.push(line) }) } })
+  await configure(server, 'slow', `http://127.0.0.1:${(listener.address() as AddressInfo).port}`)
+  const replies = Promise.all([
+    server.owner.request('POST', proxied('slow', 'login/step/1/qr/display_and_wait')),
+    server.owner.graphql('mutation { pingBridge(id: "slow") }'),
+  ])
+  await asked.promise
+  await server[Symbol.asyncDispose]()
+  const [login, ping] = await replies
+  assert.deepEqual([login.status, login.body.errcode], [502, 'M_CONNECTION_FAILED'])
+  assert.equal(ping.errors[0].extensions.errcode, 'M_CONNECTION_FAILED')
+  assert.deepEqual(lines, [])
   listener.closeAllConnections()
   await new Promise((resolve) => listener.close(resolve))
 })

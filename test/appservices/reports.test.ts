@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { messageCheckpoints } from '../../src/appservices/checkpoints.ts'
+import { deleteBridge } from '../../src/appservices/deletion.ts'
 import { reportBridgeState, reportCheckpoints } from '../../src/appservices/reports.ts'
 import { bridgeStates } from '../../src/appservices/status.ts'
 import { Homeserver } from './homeserver.ts'
@@ -54,4 +55,16 @@ test('how far a message got is kept by step', async () => {
   await assert.rejects(messageCheckpoints(instance, bot, '$a'), { errcode: 'M_FORBIDDEN' })
   for (const bad of [{}, [1], [{ ...checkpoint, step: 1 }]])
     await assert.rejects(reportCheckpoints(instance, bot, bad), { errcode: 'M_BAD_JSON' })
+})
+
+test('a report that comes in when its bridge was just deleted leaves nothing behind', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, administrator } = homeserver
+  const bot = await homeserver.actor(await homeserver.bridge('whatsapp'))
+  await deleteBridge(instance, administrator, 'whatsapp')
+  const checkpoint = { event_id: '$late', room_id: '!r', step: 'BRIDGE', status: 'SUCCESS', timestamp: 1 }
+  await assert.rejects(reportCheckpoints(instance, bot, [checkpoint]), { errcode: 'M_FORBIDDEN' })
+  await assert.rejects(reportBridgeState(instance, bot, { state_event: 'CONNECTED' }), { errcode: 'M_FORBIDDEN' })
+  assert.equal(await instance.storage.count('checkpoint', {}), 0)
+  assert.equal(await instance.storage.count('bridgeState', {}), 0)
 })
