@@ -6,6 +6,7 @@ import type { GraphQLSchema } from 'graphql'
 import { MatrixError } from '../src/errors.ts'
 import { type Host, requireActive } from '../src/graphql/context.ts'
 import { type Engine, flow, type Operation, type Piece, prepare, writeJson } from '../src/graphql/execute.ts'
+import { subscriberOf } from '../src/rules/networks.ts'
 import type { Admission, RateLimits } from './admission.ts'
 import { identify, readTimestamp } from './auth.ts'
 import { anonymousBodyBytes, readBody } from './body.ts'
@@ -140,7 +141,7 @@ export function takeAnyContentType(request: FastifyRequest): void {
 /** Appservices are exempt. */
 function checkRate(context: RequestContext, endpoint: NamedEndpoint, rateLimits: RateLimits): void {
   if (!endpoint.rateLimited || !context.host.config.rateLimits || (context.actor?.appservice ?? null) !== null) return
-  rateLimits.check(context.instance, context.actor?.userId ?? context.ip, endpoint.rateLimited, context.host.ports.now())
+  rateLimits.check(context.instance, context.actor?.userId ?? subscriberOf(context.ip), endpoint.rateLimited, context.host.ports.now())
 }
 
 function operationHandler(endpoint: OperationEndpoint & NamedEndpoint, operation: Operation, runtime: Runtime): Handler {

@@ -21,6 +21,8 @@ else
 
 async function start(): Promise<void> {
   const config = settings()
+  // What it writes is for the user it runs as, whoever made the folder.
+  process.umask(0o077)
   const log = pino({ level: config.logLevel, redact: ['*.access_token', '*.password', '*.token', 'headers.authorization'] })
   const ports = systemPorts(log)
   const stop = Promise.withResolvers<number>()

@@ -1,7 +1,7 @@
 /** https://spec.matrix.org/v1.19/client-server-api/#content-repository. Bytes do not go through the core: most have a handler of their own. */
 
 import { notFound } from '../../src/errors.ts'
-import { requireActor } from '../../src/graphql/context.ts'
+import { type Host, type Instance, requireActor } from '../../src/graphql/context.ts'
 import { instanceOfMedia } from '../../src/media/records.ts'
 import { originalFile, type ServedFile, thumbnailOf } from '../../src/media/thumbnails.ts'
 import { type Upload, uploadByToken, uploadedMedia, uploadMedia, uploadToCreated, usualWaitMs } from '../../src/media/uploads.ts'
@@ -91,12 +91,18 @@ export const uploadContentToUrl = handlerEndpoint({
   query: Type.Object({ token: Type.String(), filename: Type.Optional(Type.String()) }),
   async handle(request) {
     const { host } = request.context
-    const name = await instanceOfMedia(host.shards, request.params.mediaId)
-    if (name === null) throw notFound('Media not found')
-    await uploadByToken(await host.instance(name), request.params.mediaId, request.query.token, uploadIn(request))
+    await uploadByToken(await homeOf(host, request.params.mediaId), request.params.mediaId, request.query.token, uploadIn(request))
     return { body: {} }
   },
 })
+
+/** Whose media it is, for requests without a token. A suspended homeserver has none: who is refused here may be logged in at another. */
+async function homeOf(host: Host, mediaId: string): Promise<Instance> {
+  const name = await instanceOfMedia(host.shards, mediaId)
+  const instance = name === null ? null : await host.instance(name)
+  if (!instance || host.isSuspended(instance)) throw notFound('Media not found')
+  return instance
+}
 
 /** MSC3870: all bytes were sent. */
 export const completeUpload = endpoint({
@@ -185,9 +191,8 @@ function serveLegacy<Query extends Waiting>(choose: Choose<Query>) {
   return async ({ context, params, query, headers }: HandlerRequest<Named, Query>): Promise<Answer> => {
     const { host, signal } = context
     const { legacyMedia } = host.config
-    const name = legacyMedia === 'closed' ? null : await instanceOfMedia(host.shards, params.mediaId)
-    if (name === null) throw notFound('Media not found')
-    const instance = await host.instance(name)
+    if (legacyMedia === 'closed') throw notFound('Media not found')
+    const instance = await homeOf(host, params.mediaId)
     const media = await uploadedMedia(instance, params, { timeoutMs: query.timeout_ms ?? usualWaitMs, signal })
     if (typeof legacyMedia === 'object' && (media.uploadedAt ?? 0) >= legacyMedia.before) throw notFound('Media not found')
     const fileName = params.fileName ?? null

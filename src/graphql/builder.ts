@@ -50,8 +50,8 @@ builder.scalarType('Timestamp', {
 
 builder.scalarType('JSON', {
   description: 'Any JSON value.',
-  parseValue: (value) => value as Json,
-  parseLiteral: (node) => literal(node) as Json,
+  parseValue: (value) => json(value),
+  parseLiteral: (node) => json(literal(node)),
 })
 
 builder.scalarType('JsonObject', {
@@ -90,24 +90,30 @@ function wholeNumber(scalar: string, value: unknown): number {
   return value as number
 }
 
-function jsonObject(value: unknown): JsonObject {
+function json(value: unknown): Json {
+  checkTree(value, 0, false)
+  return value as Json
+}
+
+function jsonObject(value: unknown, wholeNumbers = false): JsonObject {
   if (typeof value !== 'object' || value === null || Array.isArray(value)) throw new MatrixError('M_BAD_JSON', 'A JSON object is needed')
+  checkTree(value, 0, wholeNumbers)
   return value as JsonObject
 }
 
 function eventContent(value: unknown): JsonObject {
-  const content = jsonObject(value)
-  checkNumbers(content, 0)
-  return content
+  return jsonObject(value, true)
 }
 
+/** Whatever walks or writes JSON recurses. */
 const deepest = 100
 
-function checkNumbers(value: unknown, depth: number): void {
+function checkTree(value: unknown, depth: number, wholeNumbers: boolean): void {
   if (typeof value === 'number') {
-    if (!Number.isSafeInteger(value)) throw new MatrixError('M_BAD_JSON', 'Events take whole numbers within ±(2^53 − 1) only')
+    if (wholeNumbers && !Number.isSafeInteger(value))
+      throw new MatrixError('M_BAD_JSON', 'Events take whole numbers within ±(2^53 − 1) only')
   } else if (typeof value === 'object' && value !== null) {
     if (depth >= deepest) throw new MatrixError('M_BAD_JSON', 'The JSON is nested too deeply')
-    for (const key in value) checkNumbers((value as Record<string, unknown>)[key], depth + 1)
+    for (const key in value) checkTree((value as Record<string, unknown>)[key], depth + 1, wholeNumbers)
   }
 }

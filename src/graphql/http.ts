@@ -227,7 +227,11 @@ async function forward(answer: Response, reply: FastifyReply): Promise<FastifyRe
   for (const [name, value] of answer.headers) if (name !== 'content-length') reply.header(name, value)
   const streams = answer.headers.get('content-type')?.startsWith('text/event-stream')
   if (streams && answer.body) return reply.send(Readable.from(chunksOf(answer.body), { objectMode: false }))
-  return reply.send(await answer.text())
+  const text = await answer.text()
+  // Yoga's bare refusals of what it cannot read or write.
+  if (answer.status === 415) throw new MatrixError('M_NOT_JSON', 'A document comes as application/json', {}, 415)
+  if (answer.status === 406) throw new MatrixError('M_UNRECOGNIZED', 'Answers are JSON, those of subscriptions text/event-stream', {}, 406)
+  return reply.send(text)
 }
 
 /** Yoga's streams are not Node's own, which Readable.fromWeb insists on. */

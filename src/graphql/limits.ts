@@ -3,10 +3,12 @@ import {
   type DocumentNode,
   type FieldNode,
   type FragmentDefinitionNode,
+  type GraphQLField,
   type GraphQLNamedOutputType,
   type GraphQLSchema,
   getNamedType,
   isInterfaceType,
+  isIntrospectionType,
   isListType,
   isNullableType,
   isObjectType,
@@ -14,6 +16,7 @@ import {
   type OperationDefinitionNode,
   parse,
   type SelectionSetNode,
+  visit,
 } from 'graphql'
 import { MatrixError } from '../errors.ts'
 import { mostItems } from './builder.ts'
@@ -28,6 +31,10 @@ const mostDepth = 15
 const mostCost = 100_000
 /** What a list counts for when the client names no page size. */
 const usualItems = 20
+/** What a list of the schema's own description counts for: of most things there are none or few. */
+const usualParts = 2
+/** Pairs of fields that answer under one name: validation compares each with each, and that must not take longer than an answer. */
+const mostPairs = 100_000
 
 /** A client's document. Throws a GraphQLError for wrong syntax, a MatrixError (M_INVALID_PARAM) for brackets too deep. */
 export function parseDocument(source: string): DocumentNode {
@@ -39,7 +46,24 @@ export function parseDocument(source: string): DocumentNode {
     if (depth > mostBrackets)
       throw new MatrixError('M_INVALID_PARAM', `The document has more than ${mostBrackets} brackets within one another`)
   }
-  return parse(source, { maxTokens: mostTokens })
+  const document = parse(source, { maxTokens: mostTokens })
+  checkRepeats(document)
+  return document
+}
+
+/** 400 M_INVALID_PARAM where the same name stands so often that comparing all of them would hold up everybody. */
+function checkRepeats(document: DocumentNode): void {
+  const times = new Map<string, number>()
+  let pairs = 0
+  visit(document, {
+    Field(node) {
+      const name = (node.alias ?? node.name).value
+      const before = times.get(name) ?? 0
+      times.set(name, before + 1)
+      pairs += before
+      if (pairs > mostPairs) throw new MatrixError('M_INVALID_PARAM', 'The document asks for the same names again and again')
+    },
+  })
 }
 
 /** 400 M_INVALID_PARAM for too deep or too costly a document, and for a page of more than 1 000. The document must be valid. */
@@ -51,7 +75,16 @@ export function checkLimits(
 ): void {
   const fragments = new Map<string, FragmentDefinitionNode>()
   for (const node of document.definitions) if (node.kind === Kind.FRAGMENT_DEFINITION) fragments.set(node.name.value, node)
-  new Measure(schema, fragments, variables).selection(operation.selectionSet, schema.getRootType(operation.operation) ?? null, 1, 1)
+  const given = { ...defaultsOf(operation), ...variables }
+  new Measure(schema, fragments, given).selection(operation.selectionSet, schema.getRootType(operation.operation) ?? null, 1, 1)
+}
+
+/** Page sizes may be said in a variable's default as well. */
+function defaultsOf(operation: OperationDefinitionNode): Readonly<Record<string, number>> {
+  const defaults: Record<string, number> = {}
+  for (const { variable, defaultValue } of operation.variableDefinitions ?? [])
+    if (defaultValue?.kind === Kind.INT) defaults[variable.name.value] = Number(defaultValue.value)
+  return defaults
 }
 
 class Measure {
@@ -83,9 +116,12 @@ class Measure {
   }
 
   private field(node: FieldNode, type: GraphQLNamedOutputType | null, depth: number, items: number): void {
-    if (node.name.value.startsWith('__')) return
     this.add(items)
-    const field = isObjectType(type) || isInterfaceType(type) ? type.getFields()[node.name.value] : undefined
+    const field = isObjectType(type) || isInterfaceType(type) ? this.schema.getField(type, node.name.value) : undefined
+    if (field && isIntrospectionType(getNamedType(field.type))) {
+      this.description(node, field, type, depth, items)
+      return
+    }
     const size = field
       ? this.pageSize(
           node,
@@ -96,6 +132,20 @@ class Measure {
     const outer = isNullableType(field.type) ? field.type : field.type.ofType
     const factor = size ?? (isListType(outer) && !isPage(type) ? usualItems : 1)
     this.selection(node.selectionSet, getNamedType(field.type), depth + 1, items * factor)
+  }
+
+  /** A part of what `__schema` or `__type` tells. Not measured by depth, in which `ofType` goes far; validation keeps its lists from going round. */
+  private description(
+    node: FieldNode,
+    field: GraphQLField<unknown, unknown>,
+    parent: GraphQLNamedOutputType | null,
+    depth: number,
+    items: number,
+  ): void {
+    if (!node.selectionSet) return
+    const types = parent?.name === '__Schema' ? Object.keys(this.schema.getTypeMap()).length : null
+    const factor = isListType(isNullableType(field.type) ? field.type : field.type.ofType) ? (types ?? usualParts) : 1
+    this.selection(node.selectionSet, getNamedType(field.type), depth, items * factor)
   }
 
   private add(items: number): void {

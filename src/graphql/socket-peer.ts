@@ -6,6 +6,8 @@ import type { Ports } from '../ports.ts'
 
 /** A peer that answers no ping until the next one is gone. */
 const pingMs = 12_000
+/** Bytes of ours that a peer may leave unread before it is not read on: whatever it sends makes answers, pings too, and before its token is known. */
+const mostUnreadBytes = 4_194_304
 
 export interface PeerExtra {
   readonly socket: WebSocket
@@ -14,7 +16,7 @@ export interface PeerExtra {
 
 /** Serves it until it is closed; `extra` is what the operations of this socket find in their context. */
 export function attachPeer<E extends PeerExtra>(server: Server<E>, extra: E, { log, timer }: Ports): void {
-  const { socket } = extra
+  const { socket, request } = extra
   const drop = (error: Error): void => {
     log.debug({ err: error }, 'websocket dropped')
     socket.terminate()
@@ -33,6 +35,11 @@ export function attachPeer<E extends PeerExtra>(server: Server<E>, extra: E, { l
   socket.on('pong', () => {
     answered = true
   })
+  const awaitReading = (): void => {
+    if (socket.bufferedAmount > mostUnreadBytes) socket.pause()
+  }
+  socket.on('ping', awaitReading)
+  request.socket.on('drain', () => socket.resume())
   const closed = server.opened(
     {
       protocol: socket.protocol,
@@ -48,6 +55,7 @@ export function attachPeer<E extends PeerExtra>(server: Server<E>, extra: E, { l
       close: (code, reason) => socket.close(code, reason),
       onMessage: (take) =>
         socket.on('message', (message) => {
+          setImmediate(awaitReading)
           take(String(message)).catch((error: unknown) => {
             log.error({ err: error }, 'websocket message failed')
             socket.close(4500, 'Internal server error')

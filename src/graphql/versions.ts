@@ -10,6 +10,8 @@ export const unstableFeatures: Readonly<Record<string, boolean>> = {
   // profile fields of any name
   'uk.tcpip.msc4133': true,
   'uk.tcpip.msc4133.stable': true,
+  // an appservice asks whether it is reached
+  'fi.mau.msc2659.stable': true,
   // uploads after the id, authenticated media
   'fi.mau.msc2246.stable': true,
   'org.matrix.msc3916.stable': true,

@@ -1,5 +1,6 @@
 /** What the administrator does with instances. An owner sees the own instance; anybody else gets M_FORBIDDEN. */
-import { forbidden, MatrixError } from '../errors.ts'
+import { forbidden, invalidParam, MatrixError } from '../errors.ts'
+import { checkIdentifier, isLocalpart, isServerName } from '../rules/event-limits.ts'
 import type { InstanceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { newPassword, registerPerson, type SetPassword, setPassword } from '../users/accounts.ts'
@@ -35,18 +36,22 @@ export interface CreatedInstance {
   readonly password: string
 }
 
-/** Errors: M_USER_IN_USE when the name or the owner is taken, M_INVALID_PARAM. */
+/** Room ids and user ids must fit into 255 bytes with it. */
+const longestDomain = 230
+
+/** Errors: M_USER_IN_USE when the name or the owner is taken, M_INVALID_PARAM, M_INVALID_USERNAME. */
 export async function createInstance(host: InstanceHost, asking: Instance, actor: Actor, args: CreateInstance): Promise<CreatedInstance> {
   requireAdministrator(asking, actor)
   const userDomain = args.userDomain ?? host.config.userDomain
   const ownerId = args.owner.startsWith('@') ? args.owner : `@${args.owner}:${userDomain}`
-  if (!ownerId.endsWith(`:${userDomain}`)) throw new MatrixError('M_INVALID_PARAM', `${ownerId} is not of ${userDomain}`)
-  const instance = await host.create({
-    name: args.name,
-    owner: ownerId,
-    userDomain,
-    bridgeDomain: args.bridgeDomain ?? host.config.bridgeDomain,
-  })
+  const bridgeDomain = args.bridgeDomain ?? host.config.bridgeDomain
+  // All that could be refused later: an instance whose owner has no account would keep both names taken.
+  for (const domain of [userDomain, bridgeDomain])
+    if (!isServerName(domain) || domain.length > longestDomain) throw invalidParam(`${domain} is not a server name`)
+  if (!ownerId.endsWith(`:${userDomain}`)) throw invalidParam(`${ownerId} is not of ${userDomain}`)
+  if (!isLocalpart(ownerId.slice(1, -userDomain.length - 1)) || checkIdentifier('owner', ownerId))
+    throw new MatrixError('M_INVALID_USERNAME', 'The name of an owner can only contain characters a-z, 0-9, or =_-./+')
+  const instance = await host.create({ name: args.name, owner: ownerId, userDomain, bridgeDomain })
   const password = args.password ?? newPassword(host.ports)
   await registerPerson(instance, { username: ownerId, password, inhibitLogin: true })
   return { instance, ownerId, password }

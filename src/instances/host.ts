@@ -5,6 +5,7 @@ import { hashSecret } from '../ids.ts'
 import { startJobs } from '../jobs/jobs.ts'
 import type { Ports } from '../ports.ts'
 import { tellRooms } from '../rooms/profile-change.ts'
+import { isStorable } from '../rules/event-limits.ts'
 import { ChangeSet } from '../storage/change-set.ts'
 import type { Shard } from '../storage/storage.ts'
 import type { InstanceRow, SecretRow } from '../storage/tables.ts'
@@ -116,6 +117,8 @@ export class InstanceHost {
   }
 
   async byOwner(localpart: string, domain: string): Promise<OpenInstance | null> {
+    // Straight from an address or a body: PostgreSQL refuses to look for a NUL.
+    if (!isStorable(localpart + domain)) return null
     for (const shard of this.shards) {
       const [owner] = await shard.lookup('ownerId', { where: { userId: `@${localpart}:${domain}` } })
       const [row] = owner ? await shard.lookup('instance', { where: { key: owner.instance } }) : []
@@ -320,6 +323,7 @@ export class InstanceHost {
   }
 
   private async find(name: string): Promise<Place | null> {
+    if (!isStorable(name)) return null
     for (const shard of this.shards) {
       const [row] = await shard.lookup('instance', { where: { name } })
       if (row) return { shard, row }

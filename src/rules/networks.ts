@@ -24,11 +24,27 @@ export function compileNetworks(cidrs: readonly string[]): Networks {
 
 /** `::ffff:10.0.0.1` reaches 10.0.0.1, in whatever way it is spelt. */
 function embeddedIPv4(address: string): string | null {
-  const canonical = new URL(`http://[${address}]`).hostname.slice(1, -1)
-  const match = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonical)
+  const match = /^::ffff:([0-9a-f]{1,4}):([0-9a-f]{1,4})$/.exec(canonicalIPv6(address))
   if (!match) return null
   const bits = (Number.parseInt(match[1]!, 16) << 16) | Number.parseInt(match[2]!, 16)
   return [24, 16, 8, 0].map((shift) => (bits >>> shift) & 255).join('.')
+}
+
+function canonicalIPv6(address: string): string {
+  return new URL(`http://[${address}]`).hostname.slice(1, -1)
+}
+
+/** Whose an address is, where somebody is counted by it: an IPv6 connection has a network of 64 bits to itself. */
+export function subscriberOf(address: string): string {
+  const bare = address.replace(/%.*$/, '')
+  if (!isIPv6(bare)) return bare
+  const inside = embeddedIPv4(bare)
+  if (inside) return inside
+  const [left = [], right = []] = canonicalIPv6(bare)
+    .split('::')
+    .map((half) => half.split(':').filter(Boolean))
+  const zeros = Array<string>(8 - left.length - right.length).fill('0')
+  return `${[...left, ...zeros, ...right].slice(0, 4).join(':')}::/64`
 }
 
 /** What is not the public internet. https://www.iana.org/assignments/iana-ipv4-special-registry and the one for IPv6 */

@@ -1,5 +1,6 @@
 /** How often somebody may try to log in, per user and per address: in memory, forgotten at a restart. */
 import { MatrixError } from '../errors.ts'
+import { subscriberOf } from '../rules/networks.ts'
 import { type Instance, local } from '../stream/instance.ts'
 
 interface Limit {
@@ -9,7 +10,7 @@ interface Limit {
   readonly everyMs: number
 }
 
-/** A user is attacked from many addresses, an address attacks many users. */
+/** A user is attacked from many addresses, an address attacks many users. Those of one IPv6 connection count as one. */
 const limits: Readonly<Record<'user' | 'address', Limit>> = {
   user: { burst: 10, everyMs: 10_000 },
   address: { burst: 50, everyMs: 2_000 },
@@ -36,7 +37,7 @@ export function countAttempt(instance: Instance, user: string | null, address: s
   const buckets: Bucket[] = []
   let waitMs = 0
   for (const kind of ['user', 'address'] as const) {
-    const name = kind === 'user' ? user : address
+    const name = kind === 'user' ? user : address && subscriberOf(address)
     if (name === null) continue
     const bucket = bucketIn(of[kind], name, now, limits[kind])
     const excess = bucket.attempts + 1 - limits[kind].burst

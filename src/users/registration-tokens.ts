@@ -4,6 +4,7 @@ import type { RegistrationTokenRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
+import { countAttempt } from './login-limits.ts'
 
 export interface NewRegistrationToken {
   /** made up when absent */
@@ -41,8 +42,11 @@ export async function isRegistrationTokenValid(instance: Instance, token: string
   return row !== null && (row.expiresAt ?? Infinity) >= instance.ports.now() && row.used < (row.usesAllowed ?? Infinity)
 }
 
-/** Without a login. Errors: M_FORBIDDEN where registration is not by token. */
-export async function checkRegistrationToken(instance: Instance, token: string): Promise<boolean> {
+/** Without a login; wrong ones count as attempts to log in. Errors: M_FORBIDDEN where registration is not by token, M_LIMIT_EXCEEDED. */
+export async function checkRegistrationToken(instance: Instance, token: string, ip: string | null): Promise<boolean> {
   if (instance.config.registration !== 'token') throw forbidden('Registration is not by token here')
-  return isRegistrationTokenValid(instance, token)
+  const undo = countAttempt(instance, null, ip)
+  const valid = await isRegistrationTokenValid(instance, token)
+  if (valid) undo()
+  return valid
 }

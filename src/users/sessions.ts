@@ -12,6 +12,9 @@ import { actingUser, requireUser, startSyncing } from './users.ts'
 /** The longest unused session ends when one more begins. */
 export const mostSessions = 100
 
+/** Of the name of a device, in characters; what is longer is cut. */
+const longestName = 255
+
 /** How long an access token lasts when its client asked for a refresh token. */
 export const refreshableLifetimeMs = 60 * 60_000
 
@@ -47,7 +50,7 @@ export function beginSession(decision: Decision, given: UserRow, session: NewSes
     instance: instance.key,
     user: user.key,
     deviceId,
-    displayName: session.displayName ?? old?.displayName ?? null,
+    displayName: nameOf(session) ?? old?.displayName ?? null,
     lastSeenTs: decision.now,
     lastSeenIp: session.ip ?? null,
     createdAt: old?.createdAt ?? decision.now,
@@ -57,6 +60,14 @@ export function beginSession(decision: Decision, given: UserRow, session: NewSes
     position: decision.takePosition(),
   }
   return { userId: user.userId, deviceId, ...giveTokens(decision, device, session.withRefreshToken === true) }
+}
+
+function nameOf({ displayName }: NewSession): string | null {
+  return displayName
+    ? Array.from(displayName.slice(0, 2 * longestName))
+        .slice(0, longestName)
+        .join('')
+    : null
 }
 
 function giveTokens(

@@ -164,6 +164,18 @@ test('depth, cost, page size and length of a document are limited', async () => 
   assert.ok((await ask(`{ ${'whoami { userId } '.repeat(5_000)} }`)).errors![0]!.message.includes('tokens'))
 })
 
+test('what cannot be read or written, and a wrong method, are refused in the words of Matrix', async () => {
+  const ask = async (method: string, headers: Record<string, string>) => {
+    const body = method === 'POST' ? '{"query":"{ __typename }"}' : null
+    const answer = await fetch(`http://${address}/graphql`, { method, headers: { ...alice, ...headers }, body })
+    return [answer.status, ((await answer.json()) as { errcode: string }).errcode]
+  }
+  const json = { 'content-type': 'application/json' }
+  assert.deepEqual(await ask('POST', { 'content-type': 'text/plain' }), [415, 'M_NOT_JSON'])
+  assert.deepEqual(await ask('POST', { ...json, accept: 'image/png' }), [406, 'M_UNRECOGNIZED'])
+  assert.deepEqual(await ask('PUT', json), [405, 'M_UNRECOGNIZED'])
+})
+
 test('a body is read up to a limit: 64 KiB without a token', async () => {
   const large = `{ whoami { userId } } # ${'a'.repeat(70_000)}`
   assert.equal((await ask(large, { headers: {} })).status, 413)

@@ -40,3 +40,18 @@ test('the id of a new room arrives though its maker may not read it: an appservi
   const { body: joined } = await server.owner.get('/joined_rooms')
   assert.ok(joined.joined_rooms.includes(body.data.createRoom.roomId))
 })
+
+test('JSON within JSON without end is refused, wherever JSON is taken', async () => {
+  const deep = (levels: number) => `${'{"a":'.repeat(levels)}1${'}'.repeat(levels)}`
+  const send = async (query: string, levels: number) => {
+    const raw = `{"query":${JSON.stringify(query)},"variables":{"value":${deep(levels)}}}`
+    return (await server.owner.request('POST', '/graphql', undefined, { raw, headers: { 'content-type': 'application/json' } })).body
+  }
+  for (const query of [
+    'mutation ($value: JsonObject!) { setAccountData(type: "deep", content: $value) }',
+    'mutation ($value: JSON) { setProfileField(key: "deep", value: $value) }',
+  ]) {
+    assert.equal((await send(query, 90)).errors, undefined)
+    for (const levels of [101, 20_000]) assert.equal((await send(query, levels)).errors[0].extensions.errcode, 'M_BAD_JSON')
+  }
+})

@@ -9,7 +9,7 @@ import { type Client, startServer, type TestServer } from '../rig/server.ts'
 let server: TestServer
 
 before(async () => {
-  server = await startServer()
+  server = await startServer({ config: { uploadUrl: 'http://upload.example.com' } })
 })
 
 after(() => server[Symbol.asyncDispose]())
@@ -50,6 +50,13 @@ describe('instances', () => {
       password: data.createInstance.password,
     })
     assert.equal(reply.body.user_id, '@arno:example.com')
+    for (const user of ['arno', '@arno:example.com', 'Arno']) {
+      const input = { type: 'm.login.password', user, password: data.createInstance.password }
+      const headers = { 'content-type': 'application/json' }
+      const query = 'mutation ($input: LoginInput!) { login(input: $input) { userId } }'
+      const { body } = await server.request('POST', '/graphql', { query, variables: { input } }, { headers })
+      assert.deepEqual(body.data, { login: { userId: '@arno:example.com' } }, user)
+    }
   })
 
   test('a prefix that disagrees with the token is 401 M_UNKNOWN_TOKEN', async () => {
@@ -73,6 +80,27 @@ describe('instances', () => {
       )
       assert.equal(errors[0].extensions.errcode, 'M_USER_IN_USE')
     }
+  })
+
+  test('whose owner cannot be is not made at all', async () => {
+    const wrong = [
+      ['kurt', 'Not A Name', 'M_INVALID_USERNAME'],
+      ['kurt', '@Kurt:example.com', 'M_INVALID_USERNAME'],
+      ['kurt', '@kurt', 'M_INVALID_PARAM'],
+      ['kurt', 'k'.repeat(300), 'M_INVALID_USERNAME'],
+    ]
+    const create = (name: string, owner: string, userDomain: string | null = null) =>
+      server.administrator.graphql(
+        'mutation($name: String!, $owner: String!, $userDomain: String) { createInstance(name: $name, owner: $owner, userDomain: $userDomain) { ownerId } }',
+        { name, owner, userDomain },
+      )
+    for (const [name, owner, errcode] of wrong) {
+      const { errors } = await create(name!, owner!)
+      assert.equal(errors[0].extensions.errcode, errcode, owner)
+    }
+    for (const domain of ['', 'not a domain', 'x'.repeat(300)])
+      assert.equal((await create('kurt', 'kurt', domain)).errors[0].extensions.errcode, 'M_INVALID_PARAM', domain)
+    assert.deepEqual((await create('kurt', 'kurt')).data, { createInstance: { ownerId: '@kurt:example.com' } })
   })
 
   test('the administrator sees all of them, an owner the own, nobody else any', async () => {
@@ -130,6 +158,23 @@ describe('instances', () => {
     assert.equal(refreshed.body.errors[0].extensions.errcode, 'M_USER_LOCKED')
     await change('resumeInstance', 'egon')
     for (const { status, body } of await attempts()) assert.deepEqual([status, body.errors], [200, undefined])
+  })
+
+  test('media of a suspended one is neither read nor uploaded without a token', async () => {
+    const erna = await create('erna')
+    const text = { raw: 'hello', headers: { 'content-type': 'text/plain' } }
+    const { body } = await erna.request('POST', '/_matrix/media/v3/upload', undefined, text)
+    const legacy = `/_matrix/media/v3/download/${body.content_uri.slice('mxc://'.length)}`
+    const created = await erna.request('POST', '/_matrix/media/v1/create')
+    const { pathname, search } = new URL(created.body['com.beeper.msc3870.upload_url'])
+    const attempts = async () => {
+      const replies = [await server.request('GET', legacy), await server.request('PUT', pathname + search, undefined, text)]
+      return replies.map((reply) => reply.body.errcode ?? reply.status)
+    }
+    await change('suspendInstance', 'erna')
+    assert.deepEqual(await attempts(), ['M_NOT_FOUND', 'M_NOT_FOUND'])
+    await change('resumeInstance', 'erna')
+    assert.deepEqual(await attempts(), [200, 200])
   })
 
   test('a long poll of a suspended one ends', async () => {

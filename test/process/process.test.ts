@@ -1,7 +1,7 @@
 /** The process as it is run: what its first start shows and its log does not, how it stops, what operators ask it. */
 import assert from 'node:assert/strict'
 import { once } from 'node:events'
-import { existsSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from 'node:fs'
 import { request as httpRequest } from 'node:http'
 import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -81,8 +81,10 @@ describe('the first start', () => {
     assert.equal(second.stderr, '')
   })
 
-  test('says how to log in, beside the log', async () => {
+  test('says how to log in, beside the log, and keeps its data from other users of the machine', async () => {
     const other = join(folder, 'other')
+    // As operators make folders.
+    mkdirSync(other, { mode: 0o755 })
     const first = await run({ DATA_DIR: other, PORT: '0' }).listening()
     while (!first.stderr.includes('/graphql')) await sleep(10)
     const file = join(other, 'first-passwords.txt')
@@ -90,6 +92,8 @@ describe('the first start', () => {
     const [, address = ''] = /Log in with any Matrix client: homeserver (\S+), /.exec(first.stderr) ?? []
     assert.equal((await fetch(`${address}/health`)).status, 200)
     for (const [, password = ''] of readFileSync(file, 'utf8').matchAll(/@\S+\s+(\S+)/g)) secrets.add(password)
+    // The database holds as_tokens as they are.
+    for (const name of readdirSync(other)) assert.equal(statSync(join(other, name)).mode & 0o077, 0, name)
     assert.equal(await first.stop(), 0)
   })
 })

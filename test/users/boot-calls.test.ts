@@ -28,6 +28,24 @@ describe('versions', () => {
     assert.ok(body.versions.includes('r0.0.1') && body.versions.includes('v1.12') && !body.versions.includes('v1.13'))
     assert.ok(Object.values(body.unstable_features).every((on) => on === true))
   })
+
+  it('name every flag of a feature of bridges that is here', async () => {
+    const { body } = await test.request('GET', '/_matrix/client/versions')
+    const beeper = ['hungry', 'batch_sending', 'room_yeeting', 'room_create_autojoin_invites', 'arbitrary_profile_meta']
+    beeper.push(
+      'account_data_mute',
+      'inbox_state',
+      'arbitrary_member_change',
+      'msc4169',
+      'msc4437',
+      'msc4437.stable',
+      'msc4446',
+      'ephemeral',
+    )
+    const others = ['fi.mau.msc2246.stable', 'fi.mau.msc2659.stable', 'org.matrix.msc3916.stable']
+    others.push('uk.tcpip.msc4133', 'uk.tcpip.msc4133.stable')
+    assert.deepEqual(Object.keys(body.unstable_features).sort(), [...beeper.map((name) => `com.beeper.${name}`), ...others].sort())
+  })
 })
 
 describe('discovery', () => {

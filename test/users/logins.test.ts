@@ -32,6 +32,13 @@ function logIn(body: object, headers: Readonly<Record<string, string>> = {}) {
 const asAnn = { type: 'm.login.password', identifier: { type: 'm.id.user', user: 'ann' }, password: testPassword }
 
 describe('login', () => {
+  it('keeps the beginning of a very long name of a device', async () => {
+    const { body } = await logIn({ ...asAnn, initial_device_display_name: '🐦'.repeat(10_000) })
+    const devices = await test.request('GET', '/devices', undefined, { token: body.access_token })
+    const [device] = devices.body.devices.filter((each: { device_id: string }) => each.device_id === body.device_id)
+    assert.equal(device.display_name, '🐦'.repeat(255))
+  })
+
   it('offers the ways that work', async () => {
     const { body } = await test.request('GET', '/login')
     assert.deepEqual(

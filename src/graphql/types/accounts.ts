@@ -1,5 +1,7 @@
 /** Logging in, registering, sessions. */
+import { domainOf, localpartOf } from '../../ids.ts'
 import type { DeviceRow, RegistrationTokenRow } from '../../storage/tables.ts'
+import { fullUserId } from '../../users/accounts.ts'
 import type { Actor } from '../../users/actor.ts'
 import { changePassword, type LoginFlow as Flow, generateLoginToken, login, loginFlows } from '../../users/logins.ts'
 import { checkUsernameAvailable, type Registered, register } from '../../users/registration-flows.ts'
@@ -141,13 +143,14 @@ builder.queryFields((t) => ({
       'True, or the reason as an error. Needs no token. Errors: M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_FORBIDDEN where registration is off.',
     args: { username: t.arg.string({ required: true, description: 'localpart' }) },
     extensions: { puppet: false },
-    resolve: (_, { username }, context) => checkUsernameAvailable(context.instance, username),
+    resolve: async (_, { username }, context) => checkUsernameAvailable(await homeOfOwner(context, username), username),
   }),
   registrationTokenValid: t.boolean({
-    description: 'Whether somebody may register with it now. Needs no token. Errors: M_FORBIDDEN where registration is not by token.',
+    description:
+      'Whether somebody may register with it now. Needs no token. Errors: M_FORBIDDEN where registration is not by token, M_LIMIT_EXCEEDED.',
     args: { token: t.arg.string({ required: true }) },
     extensions: { puppet: false },
-    resolve: (_, { token }, context) => checkRegistrationToken(context.instance, token),
+    resolve: (_, { token }, context) => checkRegistrationToken(context.instance, token, context.ip),
   }),
   registrationTokens: t.field({
     type: [RegistrationToken],
@@ -178,7 +181,8 @@ builder.mutationFields((t) => ({
     args: { input: t.arg({ type: LoginInput, required: true }) },
     extensions: { puppet: false },
     resolve: async (_, { input }, context) => {
-      const instance = input.type === 'm.login.token' && input.token ? await homeOf(context, input.token) : context.instance
+      const instance =
+        input.type === 'm.login.token' && input.token ? await homeOf(context, input.token) : await homeOfOwner(context, input.user)
       return login(instance, context.actor, { ...input, ...deviceOf(input), ip: context.ip })
     },
   }),
@@ -208,7 +212,8 @@ builder.mutationFields((t) => ({
       'Makes an account. People: where the configuration allows it, in two steps; the first refusal carries `flows` and `session`. Ghosts: by their appservice. Not for an appservice as the owner. Errors: M_FORBIDDEN, M_USER_IN_USE, M_INVALID_USERNAME, M_EXCLUSIVE, M_WEAK_PASSWORD, M_GUEST_ACCESS_FORBIDDEN, M_LIMIT_EXCEEDED.',
     args: { input: t.arg({ type: RegisterInput, required: true }) },
     extensions: { puppet: false },
-    resolve: (_, { input }, context) => register(context.instance, context.actor, { ...input, ...deviceOf(input), ip: context.ip }),
+    resolve: async (_, { input }, context) =>
+      register(await homeOfOwner(context, input.username), context.actor, { ...input, ...deviceOf(input), ip: context.ip }),
   }),
   generateLoginToken: t.field({
     type: LoginToken,
@@ -247,6 +252,15 @@ async function homeOf(context: Context, token: string): Promise<Context['instanc
   if (context.prefixed || context.actor) return context.instance
   const name = await instanceOfSecret(context.host.shards, token)
   return name === null ? context.instance : requireActive(context.host, await context.host.instance(name))
+}
+
+/** A name alone means the homeserver whose owner has it, unless the request says which; where nobody has it, the default one. */
+async function homeOfOwner(context: Context, user: string | null | undefined): Promise<Context['instance']> {
+  const { host, instance } = context
+  if (context.prefixed || context.actor || !user) return instance
+  const userId = fullUserId(instance, user)
+  const found = await host.byOwner(localpartOf(userId).toLowerCase(), domainOf(userId))
+  return found ? requireActive(host, found) : instance
 }
 
 function deviceOf(input: {

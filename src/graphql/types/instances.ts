@@ -59,7 +59,8 @@ builder.queryField('instances', (t) =>
 builder.mutationFields((t) => ({
   createInstance: t.field({
     type: CreatedInstance,
-    description: 'For the administrator. Errors: M_USER_IN_USE when the name or the owner is taken, M_INVALID_PARAM, M_FORBIDDEN.',
+    description:
+      'For the administrator. Errors: M_USER_IN_USE when the name or the owner is taken, M_INVALID_PARAM, M_INVALID_USERNAME, M_FORBIDDEN.',
     args: {
       name: t.arg.string({ required: true, description: 'a-z, 0-9 and ._-' }),
       owner: t.arg.string({ required: true, description: 'localpart or user id' }),
