@@ -8,8 +8,11 @@ import type { RateClass } from './endpoint.ts'
 export const mostAtWork = 16
 /** Requests that may wait in one line; more get 503. */
 const mostWaiting = 4_096
-/** Requests started in one go before the rest of the process gets its turn. */
-const mostStarts = 64
+/**
+ * Requests started in one turn of the event loop. What came in the same turn has its headers read only, and waits in its line: else the many
+ * of a flood would all be worked on before the one of somebody else that came a moment later.
+ */
+const mostStarts = 8
 
 /** Gives a place back; calling it again does nothing. */
 export type Release = () => void
@@ -45,7 +48,8 @@ function hasPlace({ working, commits, isFull }: Line): boolean {
 export class Admission {
   private readonly lines = new WeakMap<object, Line>()
   private readonly ring: Line[] = []
-  private draining = false
+  /** in this turn of the event loop */
+  private starts = 0
 
   /** Resolves when there is a place. Rejects when the line is too long or `signal` fires first. */
   async enter(owner: LineOwner, signal: () => AbortSignal): Promise<Release> {
@@ -54,9 +58,11 @@ export class Admission {
       line = this.newLine(owner)
       this.lines.set(owner, line)
     }
-    if (hasPlace(line) && line.waiting.length === 0) return this.take(line)
+    if (this.starts < mostStarts && hasPlace(line) && line.waiting.length === 0) return this.take(line)
     if (line.waiting.length >= mostWaiting) throw unavailable('Too many requests are waiting')
-    return this.wait(line, signal())
+    const place = this.wait(line, signal())
+    this.queue(line)
+    return place
   }
 
   /** Who waits for a commit leaves the place to others: what they decide meanwhile goes into the next one. */
@@ -69,11 +75,20 @@ export class Admission {
   }
 
   private more(line: Line): void {
+    // Not within the command that waits: the next one shall not begin inside it.
+    if (line.waiting.length > 0 && !line.queued && hasPlace(line)) setImmediate(() => this.serve(line))
+  }
+
+  private serve(line: Line): void {
+    this.queue(line)
+    this.drain()
+  }
+
+  /** Into the ring, if there is something to start in it. */
+  private queue(line: Line): void {
     if (line.waiting.length === 0 || line.queued || !hasPlace(line)) return
     line.queued = true
     this.ring.push(line)
-    // Not within the command that waits: the next one shall not begin inside it.
-    setImmediate(() => this.drain())
   }
 
   private wait(line: Line, signal: AbortSignal): Promise<Release> {
@@ -96,31 +111,25 @@ export class Admission {
   }
 
   private take(line: Line): Release {
+    if (this.starts++ === 0) {
+      setImmediate(() => {
+        this.starts = 0
+        this.drain()
+      })
+    }
     line.working++
     let held = true
     return () => {
       if (!held) return
       held = false
       line.working--
-      if (line.waiting.length === 0 || line.queued || !hasPlace(line)) return
-      line.queued = true
-      this.ring.push(line)
-      this.drain()
+      this.serve(line)
     }
   }
 
   /** Lines are served in turn: each starts one request before any starts its next. */
   private drain(): void {
-    if (this.draining) return
-    for (let starts = 0; this.ring.length > 0; ) {
-      if (starts >= mostStarts) {
-        this.draining = true
-        setImmediate(() => {
-          this.draining = false
-          this.drain()
-        })
-        return
-      }
+    while (this.ring.length > 0 && this.starts < mostStarts) {
       const line = this.ring.shift()!
       line.queued = false
       // Filled by what was started meanwhile: it comes again with the next commit.
@@ -128,12 +137,8 @@ export class Admission {
       let waiter = line.waiting.shift()
       while (waiter?.left) waiter = line.waiting.shift()
       if (!waiter) continue
-      starts++
       waiter.start(this.take(line))
-      if (line.waiting.length > 0 && hasPlace(line)) {
-        line.queued = true
-        this.ring.push(line)
-      }
+      this.queue(line)
     }
   }
 }

@@ -6,6 +6,7 @@ import type { GraphQLSchema } from 'graphql'
 import { invalidParam, MatrixError, unavailable } from '../src/errors.ts'
 import type { Context, Host, Instance } from '../src/graphql/context.ts'
 import type { Engine } from '../src/graphql/execute.ts'
+import { subscriberOf } from '../src/rules/networks.ts'
 import { Admission, RateLimits } from './admission.ts'
 import { identify } from './auth.ts'
 import { readBody } from './body.ts'
@@ -128,15 +129,22 @@ export function createApp(options: AppOptions): App {
   })
   fastify.setErrorHandler((error, request, reply) => fail(error, request, reply))
   const methodsOf = knownMethods(options.endpoints)
+  /** GraphQL, and what operators ask */
+  const besideTable = new Map<string, string[]>()
+  fastify.addHook('onRoute', ({ url, method, config }) => {
+    if (!config?.endpoint) besideTable.set(url, [...(besideTable.get(url) ?? []), ...[method].flat()])
+  })
   fastify.setNotFoundHandler((request, reply) => {
-    const methods = methodsOf(pathOf(request))
+    const path = pathOf(request)
+    const ofTable = methodsOf(path)
+    const methods = ofTable.length > 0 ? ofTable : (besideTable.get(path) ?? [])
     if (methods.length === 0) return fail(unrecognized(), request, reply)
     if (methods.includes(request.method))
       return fail(invalidParam(`A part of the path is longer than ${mostParamLength} characters`), request, reply)
     return fail(wrongMethod(), request, reply.header('allow', methods.join(', ')))
   })
 
-  const operations = registerEndpoints(fastify, options.endpoints, runtime)
+  const operations = registerEndpoints(fastify, options.endpoints, runtime).filter(({ name }) => warmed.has(name))
   const upgrades = new Upgrades(fastify, log)
   registerUpgrades(upgrades, options.endpoints, runtime)
   // After the first answers have gone out, one document per turn of the loop.
@@ -151,6 +159,19 @@ export function createApp(options: AppOptions): App {
   })
   return { fastify, runtime, upgrades, door: doorOf(runtime) }
 }
+
+/** What somebody waits for all day is compiled ahead; all of it would take 20 MB, most of which nobody ever asks for. */
+const warmed: ReadonlySet<string> = new Set([
+  'CreateRoom',
+  'JoinRoom',
+  'Messages',
+  'SendMessage',
+  'SendReceipt',
+  'SendState',
+  'SetReadMarkers',
+  'SetTyping',
+  'Sync',
+])
 
 /** What Node could not read as HTTP has no request to answer: bytes go to the socket. */
 function refuseBytes(error: Error & { readonly code?: string }, socket: Socket): void {
@@ -206,7 +227,7 @@ function doorOf({ host, admission, rateLimits, prefixOf, addressOf }: Runtime): 
       const identity = (await identify(host, asks, headers, query, prefix))!
       const { actor, instance } = identity
       if (host.config.rateLimits && (actor?.appservice ?? null) === null)
-        rateLimits.check(instance, actor?.userId ?? ip, 'usual', host.ports.now())
+        rateLimits.check(instance, actor?.userId ?? subscriberOf(ip), 'usual', host.ports.now())
       return identity
     },
     enter: (instance, signal) => admission.enter(instance ?? loginLine, () => signal),

@@ -8,7 +8,7 @@ import { command, type Decision } from '../stream/command.ts'
 import { type Instance, local } from '../stream/instance.ts'
 
 /** Rows of one table that one slice touches at most. */
-export const sliceOfRows = 500
+export const sliceOfRows = 200
 
 /** A job whose slice failed waits so long, twice as long each time; others get their turn meanwhile. */
 const retryMs = 1_000

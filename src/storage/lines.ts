@@ -19,7 +19,7 @@ const usual: Limits = {
   lineWeight: 16 << 20,
   batchChangeSets: 2_000,
   batchWeight: 512 << 10,
-  sharedWeight: 128 << 10,
+  sharedWeight: 24 << 10,
 }
 
 /** For how many batches after two instances wrote in turn the disk counts as shared. */

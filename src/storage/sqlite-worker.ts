@@ -131,8 +131,7 @@ function handle(request: Request): unknown {
 open()
 const port = parentPort
 if (!port) throw new Error('sqlite-worker.ts runs as a worker thread')
-port.on('message', (text: string) => {
-  const { id, request } = JSON.parse(text) as { id: number; request: Request }
+port.on('message', ({ id, request }: { id: number; request: Request }) => {
   let answer: Answer
   try {
     answer = { id, value: handle(request) }

@@ -118,8 +118,7 @@ export class SqliteEngine implements Engine {
     const id = ++this.requests
     return new Promise((resolve, reject) => {
       this.waiting.set(id, { resolve, reject })
-      // Text: for what a commit carries it costs less than the cloning of objects.
-      this.worker.postMessage(JSON.stringify({ id, request }))
+      this.worker.postMessage({ id, request })
     })
   }
 

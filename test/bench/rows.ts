@@ -1,7 +1,7 @@
 /** The rows of the bench, in the order of the targets. */
 import { createServer } from 'node:http'
 import { Load, quantile, rate } from './load.ts'
-import { idleMemory, start } from './process-rows.ts'
+import { idleInstance, idleMemory, start } from './process-rows.ts'
 import { type ServerProcess, startProcess } from './server-process.ts'
 
 export interface World {
@@ -381,5 +381,6 @@ export const rows: readonly Row[] = [
   delivery,
   comeback,
   idleMemory,
+  idleInstance,
   start,
 ]
