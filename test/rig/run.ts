@@ -1,6 +1,7 @@
 /**
  * The runner behind `npm test` and `npm run test:peers`: a process per test file, two at a time, times by part, and at the end the sum
- * of all tests alone on a line. Other arguments choose files by a piece of their name: `npm test -- rooms/ sync`.
+ * of all tests alone on a line. Other arguments choose files by a piece of their name: `npm test -- rooms/ sync`. With `--full`, tests that
+ * have a long form run in it.
  */
 import { spawn } from 'node:child_process'
 import { globSync, mkdirSync, mkdtempSync, readFileSync, rmSync, statSync } from 'node:fs'
@@ -23,8 +24,6 @@ const workers = 2
 const testMs = 60_000
 /** Nothing printed and no test ended: something was left open. */
 const quietMs = 2 * 60_000
-/** Of a file. */
-const limitMs = 6 * 60_000
 /** Need Go, Python or Chromium, which npm's registry does not bring. */
 const peerFolders = ['test/interop/go/', 'test/interop/python/', 'test/interop/chromium/']
 /** Long ones start first, so that no worker is left alone with one at the end. */
@@ -32,7 +31,11 @@ const longFolders = ['test/kill/', 'test/interop/']
 
 const given = process.argv.slice(2)
 const peers = given.includes('peers')
-const pieces = given.filter((word) => word !== 'peers')
+const full = given.includes('--full')
+const pieces = given.filter((word) => word !== 'peers' && word !== '--full')
+if (full) process.env['FULL'] = 'true'
+/** Of a file. */
+const limitMs = (full ? 60 : 6) * 60_000
 const failOnSkip = peers && process.env['CI'] === 'true'
 const scratch = mkdtempSync(join(tmpdir(), 'hungryserv-run-'))
 const running = new Set<number>()

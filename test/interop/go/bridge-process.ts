@@ -1,6 +1,6 @@
 /** Real bridges on mautrix-go's bridgev2: built here, configured by our own command line, each a process in a folder of its own. */
 import { type ChildProcess, execFile, spawn } from 'node:child_process'
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdirSync, openSync, readdirSync, readFileSync, readlinkSync, statSync, writeFileSync } from 'node:fs'
 import { createServer } from 'node:net'
 import { join } from 'node:path'
 import { promisify } from 'node:util'
@@ -42,8 +42,15 @@ export interface BridgeOptions {
   /** `echobridge` or `whatsapp`, for `bridge config` */
   readonly type: string
   readonly program: string
-  /** what our command line cannot know: the section `network` */
-  readonly network?: Record<string, unknown>
+  /** what our command line cannot know, such as the section `network`: laid over what it writes */
+  readonly settings?: Readonly<Record<string, Readonly<Record<string, unknown>>>>
+  /** `software: hungry` over a websocket, else `standard` over HTTP */
+  readonly websocket?: {
+    /** in place of the homeserver's own address */
+    readonly homeserver?: string
+    /** with which the owner asks our provisioning proxy */
+    readonly ownerToken: string
+  }
 }
 
 export class BridgeProcess {
@@ -52,26 +59,32 @@ export class BridgeProcess {
   readonly config: Json
   readonly folder: string
   private readonly program: string
+  /** its provisioning API, and with what the owner asks there */
+  private readonly provisioning: { readonly address: string; readonly token: string }
   private child: ChildProcess | undefined
 
-  /** Asks our command line for the configuration, adds `network`, and starts. */
+  /** Asks our command line for the configuration, lays `settings` over it, and starts. */
   static async start(server: ServerProcess, options: BridgeOptions): Promise<BridgeProcess> {
     const url = `http://127.0.0.1:${await freePort()}`
-    const yaml = await runCommandLine(server, ['bridge', 'config', options.type, '--url', url])
-    const config = parse(yaml) as Json
-    if (options.network) config.network = { ...config.network, ...options.network }
-    const bridge = new BridgeProcess(options, config, join(server.dataDir, 'bridges', options.type))
+    const delivery = options.websocket ? [] : ['--url', url, '--standard']
+    const yaml = await runCommandLine(server, ['bridge', 'config', options.type, ...delivery])
+    const config = parse(yaml.replaceAll(server.url, options.websocket?.homeserver ?? server.url)) as Json
+    for (const [section, settings] of Object.entries(options.settings ?? {})) config[section] = { ...config[section], ...settings }
+    const bridge = new BridgeProcess(server, options, config)
     mkdirSync(bridge.folder, { recursive: true })
     writeFileSync(join(bridge.folder, 'config.yaml'), stringify(config))
     await bridge.run()
     return bridge
   }
 
-  private constructor(options: BridgeOptions, config: Json, folder: string) {
+  private constructor(server: ServerProcess, options: BridgeOptions, config: Json) {
     this.type = options.type
     this.program = options.program
     this.config = config
-    this.folder = folder
+    this.folder = join(server.dataDir, 'bridges', options.type)
+    this.provisioning = options.websocket
+      ? { address: `${server.url}/_matrix/client/unstable/com.beeper.bridge/${options.type}`, token: options.websocket.ownerToken }
+      : { address: config.appservice.address, token: config.provisioning.shared_secret }
   }
 
   get bot(): string {
@@ -82,17 +95,24 @@ export class BridgeProcess {
     return `@${this.config.appservice.username_template.replace('{{.}}', name)}:${this.config.homeserver.domain}`
   }
 
-  /** Until its HTTP server answers. */
+  /** Until it says that it has started. */
   async run(): Promise<void> {
-    const log = openSync(join(this.folder, 'log.jsonl'), 'a')
-    const child = spawn(join(here, 'bin', this.program), ['-n', '-c', 'config.yaml'], { cwd: this.folder, stdio: ['ignore', log, log] })
-    closeSync(log)
-    this.child = child
+    const before = statSync(this.logFile, { throwIfNoEntry: false })?.size ?? 0
+    const child = this.launch()
     const deadline = performance.now() + 30_000
-    while (!(await fetch(`${this.config.appservice.address}/_matrix/mau/ready`).catch(() => null))?.ok) {
+    while (!readFileSync(this.logFile).subarray(before).includes('"Bridge started"')) {
       if (child.exitCode !== null || performance.now() > deadline) throw new Error(`${this.type} did not start:\n${this.complaints()}`)
       await new Promise((resolve) => setTimeout(resolve, 25))
     }
+  }
+
+  /** Does not wait for anything. */
+  launch(): ChildProcess {
+    const log = openSync(this.logFile, 'a')
+    const child = spawn(join(here, 'bin', this.program), ['-n', '-c', 'config.yaml'], { cwd: this.folder, stdio: ['ignore', log, log] })
+    closeSync(log)
+    this.child = child
+    return child
   }
 
   async stop(signal: NodeJS.Signals = 'SIGTERM'): Promise<void> {
@@ -105,24 +125,66 @@ export class BridgeProcess {
 
   /** Its log's last warnings and errors; a full event channel only means that it takes more slowly than it is given. */
   complaints(): string {
-    return readFileSync(join(this.folder, 'log.jsonl'), 'utf8')
+    return readFileSync(this.logFile, 'utf8')
       .split('\n')
       .filter((line) => /"level":"(error|fatal|panic|warn)"|^[^{]/.test(line) && !line.includes('"Event channel is full"'))
       .slice(-20)
       .join('\n')
   }
 
-  /** Its provisioning API, as the owner. */
+  /** Its provisioning API, as the owner; over a websocket through the homeserver, with the owner's token. */
   async provision(method: string, path: string, body?: unknown): Promise<Json> {
-    const address = `${this.config.appservice.address}/_matrix/provision/v3/${path}?user_id=${encodeURIComponent(this.owner)}`
-    return ask(address, method, body, { authorization: `Bearer ${this.config.provisioning.shared_secret}` })
+    const { address, token } = this.provisioning
+    return ask(`${address}/_matrix/provision/v3/${path}?user_id=${encodeURIComponent(this.owner)}`, method, body, {
+      authorization: `Bearer ${token}`,
+    })
+  }
+
+  /** TCP ports that it listens at (Linux). */
+  listeningPorts(): number[] {
+    const sockets = readdirSync(`/proc/${this.child!.pid}/fd`).map((fd) => linkOf(`/proc/${this.child!.pid}/fd/${fd}`))
+    const lines = ['tcp', 'tcp6'].flatMap((file) => readFileSync(`/proc/net/${file}`, 'utf8').split('\n').slice(1))
+    // local address:port, peer, state (0A: listening), …, inode
+    const fields = lines.map((line) => line.trim().split(/\s+/))
+    const listening = fields.filter((field) => field[3] === '0A' && sockets.includes(`socket:[${field[9]}]`))
+    return listening.map((field) => Number.parseInt(field[1]!.split(':')[1]!, 16))
   }
 
   /** Rows of bridge.db that hold this event. */
   rowsOf(eventId: string): number {
-    const database = new Database(join(this.folder, 'bridge.db'), { readonly: true, fileMustExist: true })
+    return this.withDatabase((database) => {
+      const { rows } = database.prepare('select count(*) as rows from message where mxid = ?').get(eventId) as { rows: number }
+      return rows
+    })
+  }
+
+  /** How often each event stands in bridge.db. */
+  allRows(): Map<string, number> {
+    const rows = this.withDatabase((database) => database.prepare('select mxid, count(*) as rows from message group by mxid').all())
+    return new Map((rows as { mxid: string; rows: number }[]).map(({ mxid, rows: count }) => [mxid, count]))
+  }
+
+  /** Chats whose history is not all there. */
+  unfinishedBackfills(): number {
+    return this.withDatabase((database) => {
+      const { tasks } = database.prepare('select count(*) as tasks from backfill_task where not is_done').get() as { tasks: number }
+      return tasks
+    })
+  }
+
+  /** bridgev2 begins with the history of a room a minute after making it, and goes on an hour after being killed: neither is waited for. */
+  hurryBackfills(): void {
+    this.withDatabase((database) => database.prepare('update backfill_task set next_dispatch_min_ts = 1 where not is_done').run())
+  }
+
+  private get logFile(): string {
+    return join(this.folder, 'log.jsonl')
+  }
+
+  private withDatabase<T>(use: (database: Database.Database) => T): T {
+    const database = new Database(join(this.folder, 'bridge.db'), { fileMustExist: true, timeout: 10_000 })
     try {
-      return (database.prepare('select count(*) as rows from message where mxid = ?').get(eventId) as { rows: number }).rows
+      return use(database)
     } finally {
       database.close()
     }
@@ -130,6 +192,14 @@ export class BridgeProcess {
 
   private get owner(): string {
     return Object.keys(this.config.bridge.permissions)[0]!
+  }
+}
+
+function linkOf(path: string): string {
+  try {
+    return readlinkSync(path)
+  } catch {
+    return '' // closed meanwhile
   }
 }
 

@@ -47,9 +47,10 @@ export class EchoNetwork {
     return (await ask(`${this.address}/remote`, 'POST', deed)).sent
   }
 
-  /** Of what came from Matrix, all of a kind after `seq`. */
-  async received(kind: string, after = 0): Promise<EchoRecord[]> {
-    return (await ask(`${this.address}/received?kind=${kind}&after=${after}`, 'GET')).received
+  /** Of what came from Matrix, all of a kind. */
+  async received(kind: string): Promise<EchoRecord[]> {
+    const { received } = await ask(`${this.address}/received`, 'GET')
+    return received.filter((record: EchoRecord) => record.kind === kind)
   }
 
   /** The next `count` of a kind that come from Matrix are refused. */

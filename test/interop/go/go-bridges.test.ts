@@ -4,7 +4,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { after, before, describe, test } from 'node:test'
-import { EventType, type MatrixClient, type MatrixEvent, MsgType, type Room, RoomMemberEvent } from 'matrix-js-sdk'
+import { EventType, type MatrixClient, type MatrixEvent, MsgType, type Room } from 'matrix-js-sdk'
 import { type ServerProcess, startProcess } from '../../bench/server-process.ts'
 import { BridgeProcess, buildBridges, freePort } from './bridge-process.ts'
 import { EchoNetwork, type EchoRecord } from './echo-network.ts'
@@ -22,7 +22,7 @@ import {
   until,
   whenSettled,
 } from './sdk-client.ts'
-import { testWhatsapp } from './whatsapp.ts'
+import { whatsappTests } from './whatsapp.ts'
 
 const portals = 20
 const ghosts = 10
@@ -41,6 +41,7 @@ function bridgeOn(domains: Record<string, string>): void {
     skip: missing ?? false,
     timeout: 240_000,
   }, () => {
+    const whatsapp = whatsappTests(() => ({ server, client }), { websocket: false })
     let dataDir: string
     let environment: Record<string, string>
     let server: ServerProcess
@@ -59,7 +60,7 @@ function bridgeOn(domains: Record<string, string>): void {
 
     after(async () => {
       client?.stopClient()
-      await Promise.all([echo?.stop(), stopWhatsapp()])
+      await Promise.all([echo?.stop(), whatsapp.stop()])
       await server?.stop()
       if (process.env['KEEP_DATA']) process.stdout.write(`${dataDir}\n`)
       else rmSync(dataDir, { recursive: true, force: true })
@@ -84,7 +85,7 @@ function bridgeOn(domains: Record<string, string>): void {
         echo = await BridgeProcess.start(server, {
           type: 'echobridge',
           program: 'echobridge',
-          network: { control, portals, ghosts, history },
+          settings: { network: { control, portals, ghosts, history } },
         })
         network = new EchoNetwork(echo)
         assert.deepEqual((await echo.provision('GET', 'whoami')).logins, [])
@@ -272,14 +273,12 @@ function bridgeOn(domains: Record<string, string>): void {
       })
 
       test('typing goes both ways', async () => {
-        const seen: boolean[] = []
-        client.on(RoomMemberEvent.Typing, (_event, member) => {
-          if (member.userId === echo.ghost(6) && member.roomId === roomIds[4]) seen.push(member.typing)
-        })
+        // Not by the event: the SDK loses its listeners to members after a gap in what it synced.
+        const seen = () => roomOf(5).getMember(echo.ghost(6))?.typing
         await network.act({ kind: 'typing', portal: 5, ghost: 6, ms: 30_000 })
-        await until('a ghost typing', () => seen.at(-1) === true)
+        await until('a ghost typing', () => seen() === true)
         await network.act({ kind: 'typing', portal: 5, ghost: 6, ms: 0 })
-        await until('a ghost that stopped', () => seen.at(-1) === false)
+        await until('a ghost that stopped', () => seen() === false)
         await client.sendTyping(roomIds[4]!, true, 20_000)
         const typing = async () =>
           (await network.received('typing')).filter((record) => record.portal === 5).map((record) => record.typing ?? false)
@@ -367,7 +366,7 @@ function bridgeOn(domains: Record<string, string>): void {
       })
     })
 
-    const stopWhatsapp = testWhatsapp(() => ({ server, client }))
+    whatsapp.declare()
 
     test('in the end nothing is left to deliver, and the server has logged no error', async () => {
       await until('the last delivery', async () => {

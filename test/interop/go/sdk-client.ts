@@ -40,7 +40,10 @@ export async function openClient(baseUrl: string, account: { userId: string; pas
     client.on(ClientEvent.Sync, onSync)
   })
   await client.startClient({ initialSyncLimit: 20, lazyLoadMembers: true, pollTimeout: 5_000 })
-  await prepared
+  await prepared.catch((error: unknown) => {
+    client.stopClient()
+    throw error
+  })
   return client
 }
 

@@ -18,27 +18,27 @@ import (
 	"maunium.net/go/mautrix/event"
 )
 
-const exampleConfig = `# The file that holds the remote network.
-file: network.jsonl
-# Where tests play the remote side: loopback only, no password.
+const exampleConfig = `file: network.jsonl
 control: 127.0.0.1:29399
-# The account's password. Its name is any word of small letters at the first login, the same one afterwards.
 password: echo
-# What the first login finds: how many chats, each with how many other people and old messages.
 portals: 20
 ghosts: 10
 history: 20
+deep: 0
+deep_history: 0
 `
 
 // echo is the connector of the whole bridge. The network has one account, so there is at most one login.
 type echo struct {
 	br  *bridgev2.Bridge
 	cfg struct {
-		File, Control, Password  string
-		Portals, Ghosts, History int
+		File, Control, Password        string
+		Portals, Ghosts, History, Deep int
+		DeepHistory                    int `yaml:"deep_history"`
 	}
 	net   *network
 	login atomic.Pointer[bridgev2.UserLogin]
+	exact bool // see exact.go
 }
 
 func (e *echo) Init(br *bridgev2.Bridge) { e.br = br }
@@ -56,15 +56,15 @@ func (e *echo) GetName() bridgev2.BridgeName {
 
 func (e *echo) GetConfig() (string, any, configupgrade.Upgrader) {
 	return exampleConfig, &e.cfg, configupgrade.SimpleUpgrader(func(h configupgrade.Helper) {
-		for _, key := range []string{"file", "control", "password", "portals", "ghosts", "history"} {
+		for _, key := range []string{"file", "control", "password", "portals", "ghosts", "history", "deep", "deep_history"} {
 			h.Copy(configupgrade.Str|configupgrade.Int, key)
 		}
 	})
 }
 
-func (e *echo) GetDBMetaTypes() database.MetaTypes { return database.MetaTypes{} }
-func (e *echo) GetBridgeInfoVersion() (int, int)   { return 1, 1 }
-func (e *echo) GetCapabilities() *bridgev2.NetworkGeneralCapabilities {
+func (e *echo) GetDBMetaTypes() (none database.MetaTypes) { return none }
+func (e *echo) GetBridgeInfoVersion() (int, int)          { return 1, 1 }
+func (e *echo) GetCapabilities() (none *bridgev2.NetworkGeneralCapabilities) {
 	return &bridgev2.NetworkGeneralCapabilities{}
 }
 
@@ -72,10 +72,7 @@ func (e *echo) GetLoginFlows() []bridgev2.LoginFlow {
 	return []bridgev2.LoginFlow{{ID: "password", Name: "Password", Description: "User name and password"}}
 }
 
-func (e *echo) CreateLogin(_ context.Context, user *bridgev2.User, flow string) (bridgev2.LoginProcess, error) {
-	if flow != "password" {
-		return nil, bridgev2.ErrInvalidLoginFlowID
-	}
+func (e *echo) CreateLogin(_ context.Context, user *bridgev2.User, _ string) (bridgev2.LoginProcess, error) {
 	return &passwordLogin{e, user}, nil
 }
 
@@ -90,7 +87,6 @@ type passwordLogin struct {
 }
 
 func (l *passwordLogin) Cancel() {}
-
 func (l *passwordLogin) Start(context.Context) (*bridgev2.LoginStep, error) {
 	return &bridgev2.LoginStep{
 		Type: bridgev2.LoginStepTypeUserInput, StepID: "echo.password", Instructions: "Log in to the echo network",
@@ -110,7 +106,7 @@ func (l *passwordLogin) SubmitUserInput(_ context.Context, in map[string]string)
 		return nil, bridgev2.RespError{ErrCode: "FI.ECHO.WRONG_PASSWORD", Err: "Wrong user name or password", StatusCode: 403}
 	}
 	if known == "" {
-		_, _ = l.net.add(record{From: "remote", Kind: "login", Shape: &shape{name, l.cfg.Portals, l.cfg.Ghosts, l.cfg.History}})
+		_, _ = l.net.add(record{From: "remote", Kind: "login", Shape: &shape{name, l.cfg.Portals, l.cfg.Ghosts, l.cfg.History, l.cfg.Deep, l.cfg.DeepHistory}})
 	}
 	ctx := l.user.Log.WithContext(l.br.BackgroundCtx) // the request's own ends with the answer
 	login, err := l.user.NewLogin(ctx, &database.UserLogin{ID: networkid.UserLoginID(name), RemoteName: name}, nil)
@@ -131,12 +127,18 @@ type client struct {
 }
 
 // Connect brings every chat up to date, as a real network does after a reconnection: rooms that do not exist are made,
-// and messages that the bridge was killed over are caught up with.
-func (c *client) Connect(context.Context) {
+// and messages that the bridge was killed over are caught up with, each by itself where a repetition does no harm.
+func (c *client) Connect(ctx context.Context) {
 	c.echo.login.Store(c.login)
 	c.login.BridgeState.Send(status.BridgeState{StateEvent: status.StateConnected})
 	for i := range c.net.facts().Portals {
 		c.dispatch(c.login, record{Kind: "chat", Portal: i + 1, TS: time.Now().UnixMilli()})
+		messages, _ := c.net.messages(i + 1)
+		for _, m := range messages {
+			if c.exact && m.From == "remote" && !m.Deleted && c.event(ctx, m.ID) == "" {
+				c.dispatch(c.login, m)
+			}
+		}
 	}
 }
 
@@ -148,9 +150,7 @@ func (c *client) IsThisUser(_ context.Context, u networkid.UserID) bool { return
 
 func (c *client) GetCapabilities(context.Context, *bridgev2.Portal) *event.RoomFeatures {
 	const full = event.CapLevelFullySupported
-	return &event.RoomFeatures{
-		ID: "echo.1", MaxTextLength: 65536, Reply: full, Edit: full, Delete: full, Reaction: full, ReadReceipts: true, TypingNotifications: true,
-	}
+	return &event.RoomFeatures{ID: "echo.1", MaxTextLength: 65536, Edit: full, Delete: full, Reaction: full, ReadReceipts: true, TypingNotifications: true}
 }
 
 func (c *client) GetChatInfo(_ context.Context, portal *bridgev2.Portal) (*bridgev2.ChatInfo, error) {
@@ -177,7 +177,7 @@ func (c *client) FetchMessages(_ context.Context, p bridgev2.FetchMessagesParams
 		} else if anchor := p.AnchorMessage.Timestamp.UnixMilli(); !p.Forward {
 			return m.TS >= anchor
 		} else {
-			return m.TS <= anchor || m.Event != "" // what was written on Matrix is there already
+			return m.TS <= anchor || m.Event != "" || c.exact && m.From == "remote" // what was written on Matrix is there already
 		}
 	})
 	resp := &bridgev2.FetchMessagesResponse{Forward: p.Forward, HasMore: len(wanted) > p.Count, AggressiveDeduplication: true}
@@ -191,9 +191,6 @@ func (c *client) FetchMessages(_ context.Context, p bridgev2.FetchMessagesParams
 
 func (c *client) HandleMatrixMessage(_ context.Context, msg *bridgev2.MatrixMessage) (*bridgev2.MatrixMessageResponse, error) {
 	r := &record{Kind: "message", Text: msg.Content.Body}
-	if msg.ReplyTo != nil {
-		r.ReplyTo = string(msg.ReplyTo.ID)
-	}
 	if err := c.received(msg.Portal, msg.Event, r, nil); err != nil {
 		return nil, err
 	}

@@ -6,13 +6,13 @@ package main
 import "maunium.net/go/mautrix/bridgev2/matrix/mxmain"
 
 func main() {
-	m := mxmain.BridgeMain{
-		Name:        "echobridge",
-		URL:         "https://localhost/echobridge",
+	e := &echo{}
+	m := &mxmain.BridgeMain{
+		Name: "echobridge", URL: "https://localhost/echobridge", Version: "0.1.0",
 		Description: "A bridge to a network in a file, for interop tests.",
-		Version:     "0.1.0",
-		Connector:   &echo{},
+		Connector:   e,
 	}
+	m.PostInit = func() { e.beExact(m) }
 	m.InitVersion("unknown", "unknown", "unknown")
 	m.Run()
 }

@@ -16,10 +16,12 @@ import (
 // shape is what the account finds at its first login. It goes into the file then, so that a later change of the
 // configuration does not change a network that exists.
 type shape struct {
-	Account string `json:"account"`
-	Portals int    `json:"portals"`
-	Ghosts  int    `json:"ghosts"`
-	History int    `json:"history"`
+	Account     string `json:"account"`
+	Portals     int    `json:"portals"`
+	Ghosts      int    `json:"ghosts"`
+	History     int    `json:"history"`
+	Deep        int    `json:"deep,omitempty"` // the first so many chats have DeepHistory instead
+	DeepHistory int    `json:"deep_history,omitempty"`
 }
 
 // record is one line of the network file: something a person did on the remote side (From "remote") or that reached it
@@ -27,14 +29,13 @@ type shape struct {
 // torn, and the order in which things arrived is the very thing that tests ask for.
 type record struct {
 	Seq         int64      `json:"seq"`
-	TS          int64      `json:"ts"` // milliseconds
-	From        string     `json:"from,omitempty"`
+	TS          int64      `json:"ts"`             // milliseconds
+	From        string     `json:"from,omitempty"` // none: history
 	Kind        string     `json:"kind"`
 	Portal      int        `json:"portal"`
 	Ghost       int        `json:"ghost"` // who did it; 0 is the account itself
 	ID          string     `json:"id,omitempty"`
 	Target      string     `json:"target,omitempty"`
-	ReplyTo     string     `json:"reply_to,omitempty"`
 	Text        string     `json:"text,omitempty"`
 	Emoji       string     `json:"emoji,omitempty"`
 	MS          int64      `json:"ms,omitempty"` // typing on the remote side: for how long
@@ -48,10 +49,8 @@ type record struct {
 }
 
 func find(messages []record, id string) *record {
-	for i := range messages {
-		if messages[i].ID == id {
-			return &messages[i]
-		}
+	if i := slices.IndexFunc(messages, func(m record) bool { return m.ID == id }); i >= 0 {
+		return &messages[i]
 	}
 	return nil
 }
@@ -99,8 +98,6 @@ func (n *network) add(r record) (record, error) {
 		r.Refused = true
 	} else if r.Kind == "message" {
 		r.ID = fmt.Sprintf("m%d", r.Seq)
-	} else if r.Kind == "chat" {
-		r.Portal = len(n.chats) + 1
 	}
 	line, err := json.Marshal(r)
 	if err == nil {
@@ -121,12 +118,14 @@ func (n *network) apply(r record) {
 	if r.From == "matrix" {
 		n.received = append(n.received, r)
 	}
-	if r.Shape != nil { // the first login, or one more chat
-		if n.shape.Account == "" {
-			n.shape = *r.Shape
-		}
-		for range r.Shape.Portals {
-			n.newChat(r.TS, r.Shape.History)
+	if r.Shape != nil { // the first login
+		n.shape = *r.Shape
+		for i := range r.Shape.Portals {
+			history := r.Shape.History
+			if i < r.Shape.Deep {
+				history = r.Shape.DeepHistory
+			}
+			n.newChat(r.TS, history)
 		}
 		return
 	} else if r.Refused {
