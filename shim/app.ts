@@ -44,6 +44,7 @@ export interface Door {
     prefix: string | null,
     ip: string,
   ): Promise<Pick<Context, 'instance' | 'actor'>>
+  charge(who: Pick<Context, 'instance' | 'actor' | 'ip'>, fields: readonly string[]): void
   enter(instance: Instance | null, signal: AbortSignal): Promise<() => void>
 }
 
@@ -79,6 +80,7 @@ export function createApp(options: AppOptions): App {
     engine: options.engine ?? 'graphql-jit',
     admission: new Admission(),
     rateLimits: new RateLimits(),
+    rateClasses: new Map(),
     prefixOf: (request) => prefixes.get(request) ?? null,
     addressOf: addressReader(host.config.trustedProxies),
   }
@@ -216,7 +218,7 @@ function requestIdsFrom(host: Host): () => string {
   return () => `${start}-${(++count).toString(36)}`
 }
 
-function doorOf({ host, admission, rateLimits, prefixOf, addressOf }: Runtime): Door {
+function doorOf({ host, admission, rateLimits, rateClasses, prefixOf, addressOf }: Runtime): Door {
   return {
     prefixOf,
     addressOf,
@@ -229,6 +231,16 @@ function doorOf({ host, admission, rateLimits, prefixOf, addressOf }: Runtime): 
       if (host.config.rateLimits && (actor?.appservice ?? null) === null)
         rateLimits.check(instance, actor?.userId ?? subscriberOf(ip), 'usual', host.ports.now())
       return identity
+    },
+    charge({ instance, actor, ip }, fields) {
+      if (!host.config.rateLimits || (actor?.appservice ?? null) !== null) return
+      let isFirst = true
+      for (const field of fields) {
+        const rateClass = rateClasses.get(field) ?? 'usual'
+        // One was counted with the request.
+        if (rateClass !== 'usual' || !isFirst) rateLimits.check(instance, actor?.userId ?? subscriberOf(ip), rateClass, host.ports.now())
+        if (rateClass === 'usual') isFirst = false
+      }
     },
     enter: (instance, signal) => admission.enter(instance ?? loginLine, () => signal),
   }

@@ -10,7 +10,7 @@ import { subscriberOf } from '../src/rules/networks.ts'
 import type { Admission, RateLimits } from './admission.ts'
 import { identify, readTimestamp } from './auth.ts'
 import { anonymousBodyBytes, readBody } from './body.ts'
-import type { Answer, EndpointRequest, FixedEndpoint, HandlerEndpoint, NamedEndpoint, OperationEndpoint } from './endpoint.ts'
+import type { Answer, EndpointRequest, FixedEndpoint, HandlerEndpoint, NamedEndpoint, OperationEndpoint, RateClass } from './endpoint.ts'
 import { addressesOf } from './paths.ts'
 import { checkParams, RequestContext } from './request.ts'
 import { checkOf, holdsEventContent, needsNothing, queryReader } from './shape.ts'
@@ -22,6 +22,8 @@ export interface Runtime {
   readonly engine: Engine
   readonly admission: Admission
   readonly rateLimits: RateLimits
+  /** how often a root field may be asked for, by the endpoints that do */
+  readonly rateClasses: Map<string, RateClass>
   /** the instance named by `/_hungryserv/{instance}/…`, which the router does not see */
   prefixOf(request: IncomingMessage): string | null
   addressOf(request: IncomingMessage): string
@@ -59,6 +61,7 @@ export function registerEndpoints(app: FastifyInstance, endpoints: readonly Name
     if (endpoint.kind === 'operation') {
       const operation = prepare(runtime.schema, endpoint.document.source, runtime.engine)
       checkPuppet(endpoint, operation)
+      if (endpoint.rateLimited) for (const field of operation.fields) runtime.rateClasses.set(field, endpoint.rateLimited)
       operations.push(operation)
       addRoutes(app, endpoint, runtime, operationHandler(endpoint, operation, runtime))
     } else if (endpoint.kind === 'fixed') {

@@ -44,6 +44,8 @@ export interface Context {
   readonly userAgent: string | null
   /** the time an appservice gave its event (`?ts=`), milliseconds since the epoch */
   readonly ts: number | undefined
+  /** counts the root fields of a client's operation; throws M_LIMIT_EXCEEDED. The shim's own operations were counted with their request. */
+  readonly charge?: ((fields: readonly string[]) => void) | undefined
   /** the path named the homeserver: no secret may lead to another */
   readonly prefixed?: boolean
 }

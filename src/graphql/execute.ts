@@ -29,6 +29,8 @@ export interface Operation {
   readonly name: string
   /** whether an appservice acting as the owner may run it */
   readonly puppet: boolean
+  /** names of its root fields */
+  readonly fields: readonly string[]
   /** Validates and compiles ahead of the first run. */
   warm(): void
   /** The data; throws what the resolver threw. */
@@ -53,9 +55,11 @@ export function prepare(schema: GraphQLSchema, source: string, engine: Engine): 
     if (problems.length > 0) throw new Error(`${name}: ${problems.map((problem) => problem.message).join('; ')}`)
     return engine === 'graphql-jit' ? compile(schema, document, name) : interpret(schema, document)
   }
+  const fields = rootFields(schema, definition)
   return {
     name,
-    puppet: rootFields(schema, definition).every(allowsPuppets),
+    puppet: fields.every(allowsPuppets),
+    fields: fields.map((field) => field.name),
     warm() {
       ready ??= make()
     },

@@ -29,6 +29,8 @@ export interface Door {
     prefix: string | null,
     ip: string,
   ): Promise<Pick<Context, 'instance' | 'actor'> | Identity>
+  /** Counts the root fields of an operation as the requests they would be. Throws M_LIMIT_EXCEEDED. */
+  charge(who: Pick<Context, 'instance' | 'actor' | 'ip'>, fields: readonly string[]): void
   /** A place in the instance's line, or in the host's for strangers; the function gives it back. */
   enter(instance: Instance | null, signal: AbortSignal): Promise<() => void>
 }
@@ -116,7 +118,8 @@ function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
         const ip = door.addressOf(request.raw)
         const identity = await door.identify(request.headers, query, prefix, ip)
         const userAgent = request.headers['user-agent'] ?? null
-        const from = { signal: closed.signal, ip, userAgent, prefixed: prefix !== null }
+        const charge = (fields: readonly string[]) => door.charge({ ...identity, ip }, fields)
+        const from = { signal: closed.signal, ip, userAgent, prefixed: prefix !== null, charge }
         request.held = { context: newContext(host, identity, from), release: null }
         // Without a token the place is taken when the body is there: bodies that never end would keep all places.
         if (identity.actor) await enter(request.held, reply)

@@ -179,3 +179,13 @@ const pageArguments: ReadonlySet<string> = new Set(['first', 'last', 'limit'])
 function isPage(type: GraphQLNamedOutputType | null): boolean {
   return type?.name.endsWith('Connection') ?? false
 }
+
+/** The fields that an operation asks of its root type, each as often as it stands there. The document must be within its limits. */
+export function rootFieldNames(document: DocumentNode, { selections }: SelectionSetNode): string[] {
+  return selections.flatMap((selection) => {
+    if (selection.kind === Kind.FIELD) return [selection.name.value]
+    if (selection.kind === Kind.INLINE_FRAGMENT) return rootFieldNames(document, selection.selectionSet)
+    const fragment = document.definitions.find((node) => node.kind === Kind.FRAGMENT_DEFINITION && node.name.value === selection.name.value)
+    return fragment?.kind === Kind.FRAGMENT_DEFINITION ? rootFieldNames(document, fragment.selectionSet) : []
+  })
+}

@@ -15,7 +15,7 @@ import type { Ports } from '../ports.ts'
 import type { Context, Host, Identity } from './context.ts'
 import { publicErrors } from './errors.ts'
 import { settle, writeJson } from './json-text.ts'
-import { checkLimits } from './limits.ts'
+import { checkLimits, rootFieldNames } from './limits.ts'
 
 /** A result that writes itself: stored JSON goes through as text. */
 export interface WrittenResult extends ExecutionResult {
@@ -28,7 +28,7 @@ const controllers = new WeakMap<object, AbortController>()
 export function newContext(
   host: Host,
   identity: Pick<Context, 'instance' | 'actor'> | Identity,
-  from: Pick<Context, 'signal' | 'ip' | 'userAgent' | 'prefixed'> & { readonly ts?: number | undefined },
+  from: Pick<Context, 'signal' | 'ip' | 'userAgent' | 'prefixed' | 'charge'> & { readonly ts?: number | undefined },
 ): Context {
   const controller = new AbortController()
   const context: Context = {
@@ -40,6 +40,7 @@ export function newContext(
     userAgent: from.userAgent,
     ts: from.ts,
     prefixed: from.prefixed ?? false,
+    charge: from.charge,
   }
   controllers.set(context, controller)
   return context
@@ -109,6 +110,7 @@ function refusal(args: ExecutionArgs, log: Ports['log']): WrittenResult | null {
   if (!operation) return null
   try {
     checkLimits(args.schema, args.document, operation, args.variableValues ?? {})
+    ;(args.contextValue as Context).charge?.(rootFieldNames(args.document, operation.selectionSet))
     return null
   } catch (error) {
     return { errors: publicErrors([error as Error], log), stringify }

@@ -86,7 +86,9 @@ async function load({ host, schema, door }: GraphqlOptions) {
         if (problems.length > 0) return publicErrors(problems, log)
         const { request, closed, prefix } = extra
         const userAgent = request.headers['user-agent'] ?? null
-        const from = { signal: closed.signal, ip: addressOf(request), userAgent, prefixed: prefix !== null }
+        const ip = addressOf(request)
+        const charge = (fields: readonly string[]) => door.charge({ ...identity, ip }, fields)
+        const from = { signal: closed.signal, ip, userAgent, prefixed: prefix !== null, charge }
         const contextValue = newContext(host, identity, from)
         return { schema, document, operationName: payload.operationName ?? null, variableValues: payload.variables ?? null, contextValue }
       } catch (error) {
