@@ -60,10 +60,12 @@ export class Fuzz implements AsyncDisposable {
     this.requests = new Requests(() => server.url)
   }
 
-  static async open(): Promise<Fuzz> {
+  /** `databaseUrl`: of a fresh PostgreSQL database; a SQLite file without it. */
+  static async open(databaseUrl?: string): Promise<Fuzz> {
     const logged: string[] = []
     const log = pino({ level: 'error' }, { write: (line: string) => void (isExpected(line) || logged.push(line)) })
-    const server = await startServer({ ports: { log }, config: { registration: 'open', jwtSecret: 'a secret of some length' } })
+    const config = { registration: 'open', jwtSecret: 'a secret of some length' } as const
+    const server = await startServer({ ports: { log }, config, ...(databaseUrl && { databaseUrl }) })
     await server.administrator.graphql('mutation { createInstance(name: "neighbour", owner: "bob") { ownerId } }')
     const home = await furnish(server, 'default')
     const neighbour = await furnish(server, 'neighbour')

@@ -1,7 +1,8 @@
 /**
  * `npm run fuzz`: many more requests than the tests send. Settings: FUZZ_REQUESTS (1 000 000), FUZZ_SEED (drawn and printed), FUZZ_MINUTES (no
- * limit), FUZZ_ONLY (a regular expression for operations). A find is printed once, as an entry for regressions.test.ts; with one it ends with 1.
+ * limit), FUZZ_ONLY (a regular expression for operations), FUZZ_DATABASE (sqlite; postgresql starts one). A find is printed once, as an entry for regressions.test.ts; with one it ends with 1.
  */
+import { testPostgres } from '../rig/postgres.ts'
 import { type Find, Fuzz, nameOf, operations, printed, sample } from './fuzz.ts'
 
 const requests = Number(process.env['FUZZ_REQUESTS'] ?? 1_000_000)
@@ -14,6 +15,10 @@ const casesPerTurn = 50
 const requestsPerServer = 50_000
 const mostGrownBytes = 150 * 1_048_576
 
+/** A fresh one each time. */
+const databaseUrl = async (): Promise<string | undefined> =>
+  process.env['FUZZ_DATABASE'] === 'postgresql' ? (await testPostgres()).database('natural') : undefined
+
 const chosen = operations.filter((operation) => only.test(nameOf(operation)))
 const started = performance.now()
 const seen = new Set<string>()
@@ -22,7 +27,7 @@ const print = (line: string) => process.stdout.write(`${line}\n`)
 print(`seed ${seed}, ${requests} requests to ${chosen.length} operations`)
 let sent = 0
 for (let round = 0; sent < requests && !isLate(); ) {
-  await using fuzz = await Fuzz.open()
+  await using fuzz = await Fuzz.open(await databaseUrl())
   let measured = false
   while (fuzz.sent < requestsPerServer && sent + fuzz.sent < requests && !isLate()) {
     for (const [index, operation] of chosen.entries()) {
