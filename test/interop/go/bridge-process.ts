@@ -123,11 +123,15 @@ export class BridgeProcess {
     await gone
   }
 
-  /** Its log's last warnings and errors; a full event channel only means that it takes more slowly than it is given. */
+  /**
+   * Its log's last warnings and errors. A full event channel only means that it takes more slowly than it is given, and a state that it tells
+   * before its websocket is open is told again after it.
+   */
   complaints(): string {
     return readFileSync(this.logFile, 'utf8')
       .split('\n')
-      .filter((line) => /"level":"(error|fatal|panic|warn)"|^[^{]/.test(line) && !line.includes('"Event channel is full"'))
+      .filter((line) => /"level":"(error|fatal|panic|warn)"|^[^{]/.test(line))
+      .filter((line) => !line.includes('"Event channel is full"') && !line.includes('"error":"websocket not connected"'))
       .slice(-20)
       .join('\n')
   }
