@@ -4,7 +4,7 @@ import { newEventId } from '../ids.ts'
 import { authorize } from '../rules/auth.ts'
 import { checkEventLimits } from '../rules/event-limits.ts'
 import type { Membership } from '../rules/room-view.ts'
-import { isObject, type JsonObject } from '../rules/values.ts'
+import { isObject, type JsonObject, sameJson } from '../rules/values.ts'
 import type { EventRow, MembershipRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { registrations } from '../users/registrations.ts'
@@ -36,6 +36,29 @@ export interface Draft {
 export interface Appended {
   readonly core: RoomCore
   readonly row: EventRow
+}
+
+/**
+ * The chosen id when its event stands in the room already and says just this: bridges repeat what they sent with the same id. What has been
+ * emptied since has no content to compare. Asked before any rule, which might refuse today what was done then.
+ */
+export function repeatedId(decision: Decision, core: RoomCore, draft: Draft): string | null {
+  const row = draft.eventId === undefined ? null : findEvent(decision, core, draft.eventId)
+  return row && saysSame(row, { ...draft, sender: draft.sender.userId }) ? row.eventId : null
+}
+
+/** Whether a stored event is this one, whatever its time. */
+export function saysSame(
+  row: EventRow,
+  event: { readonly type: string; readonly sender: string; readonly stateKey?: string; readonly content: JsonObject },
+): boolean {
+  const stored = JSON.parse(row.json) as { sender: string; content?: JsonObject }
+  return (
+    row.type === event.type &&
+    row.stateKey === (event.stateKey ?? null) &&
+    stored.sender === event.sender &&
+    (row.redactedBy !== null || sameJson(stored.content, event.content))
+  )
 }
 
 /** Adds the event if the auth rules of the room's version allow it. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE, M_INVALID_PARAM, M_DUPLICATE_ANNOTATION. */

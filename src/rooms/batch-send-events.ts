@@ -3,9 +3,10 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { invalidParam, MatrixError } from '../errors.ts'
 import { newEventId } from '../ids.ts'
 import { checkEventLimits, isEventId } from '../rules/event-limits.ts'
-import { type JsonObject, sameJson } from '../rules/values.ts'
+import type { JsonObject } from '../rules/values.ts'
 import type { EventRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
+import { saysSame } from './append.ts'
 import { type Relation, relationOf } from './relations.ts'
 import type { RoomCore } from './room-core.ts'
 import { throwRefusal } from './room-core.ts'
@@ -119,23 +120,34 @@ export function isStale(known: Known, core: RoomCore, lowest: number, wantsMessa
   return wantsMessages && !known.hasMessages && known.lastOrder !== core.lastOrder
 }
 
+/** What of a batch is new: its events `from` up to, not including, `to`. */
+export interface Rest {
+  readonly from: number
+  readonly to: number
+}
+
 /**
- * Whether the batch stands in the room already, as a request that is repeated because its answer was lost. What was emptied since has no
- * content to compare. Errors: M_INVALID_PARAM when only a part stands there, or says something else.
+ * What the room does not have yet. A bridge that lost an answer sends the batch again, maybe with a moved window, so the room may have all of
+ * it, or the part that the rest continues: the first events of a batch for the live end, the last ones of history, in the same order. Errors:
+ * M_INVALID_PARAM where it has others, or one that says something else; and for an id to be made beside them: its event may be there as well.
  */
-export function isReplay(events: readonly PreparedEvent[], rows: ReadonlyMap<string, EventRow>): boolean {
-  if (rows.size === 0) return false
-  for (const event of events) {
+export function restOf(events: readonly PreparedEvent[], rows: ReadonlyMap<string, EventRow>, forward: boolean): Rest {
+  const rest = forward ? { from: rows.size, to: events.length } : { from: 0, to: events.length - rows.size }
+  if (rows.size === 0) return rest
+  let last = Number.NEGATIVE_INFINITY
+  for (const [i, event] of events.entries()) {
     const row = rows.get(event.eventId)
-    if (!row) throw invalidParam(`A part of the batch exists already, but ${event.eventId} does not`)
-    const stored = JSON.parse(row.json) as { sender: string; content?: JsonObject }
-    const same =
-      row.type === event.type &&
-      row.stateKey === null &&
-      stored.sender === event.sender &&
-      (!event.hasTs || row.ts === event.ts) &&
-      (row.redactedBy !== null || sameJson(stored.content, event.content))
-    if (!same) throw invalidParam(`${event.eventId} exists already and says something else`)
+    const isNew = rest.from <= i && i < rest.to
+    if (!event.hasId) throw invalidParam('A part of the batch exists already; what comes without event_id may exist as well')
+    if (isNew === Boolean(row)) {
+      throw invalidParam(`Only the ${forward ? 'first' : 'last'} events of the batch may exist already: see ${event.eventId}`)
+    }
+    if (!row) continue
+    if (!saysSame(row, event) || (event.hasTs && row.ts !== event.ts)) {
+      throw invalidParam(`${event.eventId} exists already and says something else`)
+    }
+    if (row.order < last) throw invalidParam(`${event.eventId} exists already in another place`)
+    last = row.order
   }
-  return true
+  return rest
 }

@@ -13,7 +13,16 @@ import { Missing } from '../stream/memory.ts'
 import type { Actor } from '../users/actor.ts'
 import { registrations } from '../users/registrations.ts'
 import { userOf } from '../users/users.ts'
-import { type BatchEvent, isReplay, isStale, type Known, type PreparedEvent, prepareEvents, readKnown } from './batch-send-events.ts'
+import {
+  type BatchEvent,
+  isStale,
+  type Known,
+  type PreparedEvent,
+  prepareEvents,
+  type Rest,
+  readKnown,
+  restOf,
+} from './batch-send-events.ts'
 import { notifyUsers } from './notifications.ts'
 import { speaker } from './puppets.ts'
 import { markReadTo } from './receipts.ts'
@@ -36,8 +45,9 @@ export interface BatchSend {
 }
 
 /**
- * The ids of the events, in their order; those of an exact repetition, which changes nothing. Errors: M_FORBIDDEN unless an appservice asks
- * for a room with a user of it and for senders that it may speak for, M_TOO_LARGE, M_INVALID_PARAM for a batch that exists in part or differs.
+ * The ids of the events, in their order. What the room has already is not written again: all of the batch, which then changes nothing, or what
+ * the rest continues. Errors: M_FORBIDDEN unless an appservice asks for a room with a user of it and for senders that it may speak for,
+ * M_TOO_LARGE, M_INVALID_PARAM for a batch that otherwise exists in part or differs.
  */
 export async function batchSend(instance: Instance, actor: Actor, args: BatchSend): Promise<{ eventIds: string[] }> {
   const { appservice } = actor
@@ -57,15 +67,20 @@ export async function batchSend(instance: Instance, actor: Actor, args: BatchSen
     }
     const reader = args.markReadBy ? speaker(decision, appservice, args.markReadBy) : null
     const senders = sendersOf(decision, appservice, events)
-    if (isReplay(events, known.rows)) return { eventIds }
-
+    const standing = known.rows
     const forward = args.forward || (ifEmpty && !known.hasMessages)
-    const orders = forward ? liveOrders(decision, events.length) : historyOrders(decision, room, events.length)
-    const rows = events.map((event, i) => rowOf(core, event, senders.get(event.sender)!, orders + i))
-    redactTargets(decision, core, events, rows)
-    for (const [i, row] of rows.entries()) writeRow(decision, row, events[i]!)
-    announce(decision, core, rows, forward ? 'event' : 'history', appservice)
-    if (forward && args.sendNotification) notify(decision, core, events, rows)
+    const rest = restOf(events, standing, forward)
+    const n = rest.to - rest.from
+    if (n === 0) return { eventIds }
+
+    const orders = (forward ? liveOrders(decision, n) : historyOrders(decision, room, n)) - rest.from
+    const rows = events.map((event, i) => standing.get(event.eventId) ?? rowOf(core, event, senders.get(event.sender)!, orders + i))
+    redactTargets(decision, core, events, rows, rest)
+    const newEvents = events.slice(rest.from, rest.to)
+    const newRows = rows.slice(rest.from, rest.to)
+    for (const [i, row] of newRows.entries()) writeRow(decision, row, newEvents[i]!)
+    announce(decision, core, newRows, forward ? 'event' : 'history', appservice)
+    if (forward && args.sendNotification) notify(decision, core, newEvents, newRows)
     if (reader) markReadTo(decision, actor, core, reader, rows.at(-1)!)
     // Last: what is looked up above must not wait for this batch.
     const { position } = decision.changes
@@ -115,11 +130,11 @@ function rowOf(core: RoomCore, event: PreparedEvent, sender: UserRow, order: num
 }
 
 /**
- * Each redaction empties what it names if that stands before it: in the batch or in the room. What is not there is left alone. All targets
- * are looked up together: the decision would start over for each of thousands.
+ * Each redaction empties what it names if that stands before it: in the batch or in the room. What is not there is left alone. One that the
+ * room has already meets only what is new. All targets are looked up together: the decision would start over for each of thousands.
  */
-function redactTargets(decision: Decision, core: RoomCore, events: readonly PreparedEvent[], rows: EventRow[]): void {
-  const places = new Map(events.map(({ eventId }, i) => [eventId, i]))
+function redactTargets(decision: Decision, core: RoomCore, events: readonly PreparedEvent[], rows: EventRow[], { from, to }: Rest): void {
+  const places = new Map(events.slice(from, to).map(({ eventId }, i) => [eventId, from + i]))
   const empty = (redacts: string, sender: string, order: number): void => {
     const place = places.get(redacts)
     const target = place === undefined ? findEvent(decision, core, redacts) : rows[place]!
@@ -132,7 +147,11 @@ function redactTargets(decision: Decision, core: RoomCore, events: readonly Prep
       rows[place] = { ...target, json, redactedBy: order }
     }
   }
-  decision.all(events.flatMap(({ redacts, sender }, i) => (redacts === null ? [] : () => empty(redacts, sender, rows[i]!.order))))
+  const redactions = events.flatMap(({ redacts, sender }, i) => {
+    if (redacts === null || ((i < from || i >= to) && !places.has(redacts))) return []
+    return () => empty(redacts, sender, rows[i]!.order)
+  })
+  decision.all(redactions)
 }
 
 /** Not into memory, unless somebody asked for this very id before and the memory knows that there was none. */

@@ -10,7 +10,7 @@ import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { registrations } from '../users/registrations.ts'
 import { actingUser, ensureUser, findUser } from '../users/users.ts'
-import { appendEvent } from './append.ts'
+import { appendEvent, repeatedId } from './append.ts'
 import { checkPuppet, maySpeakFor } from './puppets.ts'
 import { coreOf, findRoom, membershipOf, type RoomCore, roomOf, throwRefusal, viewOf } from './room-core.ts'
 
@@ -58,11 +58,14 @@ export function changeMembership(
   if (membership === 'join' && isRestricted(core) && before?.membership !== 'join' && before?.membership !== 'invite') {
     content = { ...content, ...authorisation(decision, core, target.userId) }
   }
+  const draft = { type: 'm.room.member', stateKey: target.userId, sender, content, ...options }
+  const repeated = repeatedId(decision, core, draft)
+  if (repeated) return { eventId: repeated, core }
   if (before?.membership === membership && before?.sender === sender.key) {
     const row = decision.get('event', { room: core.key, order: before.order })
     if (row && sameJson((JSON.parse(row.json) as { content: JsonObject }).content, content)) return { eventId: row.eventId, core }
   }
-  const appended = appendEvent(decision, core, { type: 'm.room.member', stateKey: target.userId, sender, content, ...options })
+  const appended = appendEvent(decision, core, draft)
   return { eventId: appended.row.eventId, core: appended.core }
 }
 

@@ -8,7 +8,7 @@ import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { once } from '../users/transactions.ts'
 import { actingUser, userOf } from '../users/users.ts'
-import { appendEvent } from './append.ts'
+import { appendEvent, repeatedId } from './append.ts'
 import { checkPuppet } from './puppets.ts'
 import { removeRelation } from './relations.ts'
 import { coreOf, findEvent, type RoomCore, roomOf, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
@@ -47,15 +47,14 @@ interface Redaction {
   readonly device: string | null
   readonly txnId: string
   readonly ts?: number
+  /** of the redaction itself, chosen by an appservice */
+  readonly ownId?: string
 }
 
 /** Appends the redaction and rewrites its target, which takes no position of its own: the redaction's tells of it. */
 export function redactEvent(decision: Decision, core: RoomCore, sender: UserRow, args: Redaction): { eventId: string } {
-  const target = findEvent(decision, core, args.eventId)
-  const author = target && userOf(decision, target.sender)
-  throwRefusal(checkRedaction(sender.userId, target && author && { type: target.type, sender: author.userId }, viewOf(decision, core)))
   // Named in the content from v11 on and at the top level before; both, for clients of either age.
-  const appended = appendEvent(decision, core, {
+  const draft = {
     type: 'm.room.redaction',
     sender,
     content: { ...args.content, redacts: args.eventId },
@@ -63,7 +62,14 @@ export function redactEvent(decision: Decision, core: RoomCore, sender: UserRow,
     device: args.device,
     txnId: args.txnId,
     ...(args.ts === undefined ? {} : { ts: args.ts }),
-  })
+    ...(args.ownId === undefined ? {} : { eventId: args.ownId }),
+  }
+  const repeated = repeatedId(decision, core, draft)
+  if (repeated) return { eventId: repeated }
+  const target = findEvent(decision, core, args.eventId)
+  const author = target && userOf(decision, target.sender)
+  throwRefusal(checkRedaction(sender.userId, target && author && { type: target.type, sender: author.userId }, viewOf(decision, core)))
+  const appended = appendEvent(decision, core, draft)
   if (target) emptyEvent(decision, appended.core, target, appended.row.order)
   return { eventId: appended.row.eventId }
 }

@@ -9,7 +9,7 @@ import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { once } from '../users/transactions.ts'
 import { actingUser } from '../users/users.ts'
-import { appendEvent } from './append.ts'
+import { appendEvent, repeatedId } from './append.ts'
 import { changeMembership, mayChangeAnyMember } from './membership.ts'
 import { messageSendStatusType, mutateEventKey } from './mutate-event-key.ts'
 import { checkPuppet } from './puppets.ts'
@@ -30,7 +30,10 @@ export interface SendMessage extends EventOptions {
   readonly content: JsonObject
 }
 
-/** Sends a message event; the same txnId again answers the first event id. Errors: M_FORBIDDEN, M_TOO_LARGE, M_DUPLICATE_ANNOTATION. */
+/**
+ * Sends a message event; the same txnId again answers the first event id, and so does the same chosen id with the same content. Errors:
+ * M_FORBIDDEN, M_TOO_LARGE, M_DUPLICATE_ANNOTATION, M_INVALID_PARAM (409) for an id that is taken.
+ */
 export function sendMessage(instance: Instance, actor: Actor, args: SendMessage): Promise<{ eventId: string }> {
   return command(instance, (decision) => {
     const room = roomOf(decision, args.roomId, actor.userId)
@@ -42,22 +45,27 @@ export function sendMessage(instance: Instance, actor: Actor, args: SendMessage)
       if (args.type === 'm.room.redaction') {
         const target = args.content['redacts']
         if (typeof target !== 'string') throw new MatrixError('M_MISSING_PARAM', 'redacts is missing')
+        const { eventId: ownId, ...time } = chosen(actor, args)
         return redactEvent(decision, core, sender, {
-          ...chosen(actor, args),
+          ...time,
+          ...(ownId === undefined ? {} : { ownId }),
           eventId: target,
           content: args.content,
           device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
           txnId: args.txnId,
         })
       }
-      const { row } = appendEvent(decision, core, {
+      const draft = {
         type: args.type,
         sender,
         content: args.content,
         device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
         txnId: args.txnId,
         ...chosen(actor, args),
-      })
+      }
+      const repeated = repeatedId(decision, core, draft)
+      if (repeated) return { eventId: repeated }
+      const { row } = appendEvent(decision, core, draft)
       if (actor.appservice !== null && args.type === messageSendStatusType) mutateEventKey(decision, core, args.content)
       return { eventId: row.eventId }
     })
@@ -73,7 +81,10 @@ export interface SendState extends EventOptions {
   readonly txnId?: string | null | undefined
 }
 
-/** Sets state; the same content again by the same user answers the event that stands. Errors: M_FORBIDDEN, M_BAD_ALIAS, M_TOO_LARGE. */
+/**
+ * Sets state; the same content again by the same user answers the event that stands, and the same chosen id with the same content its own
+ * event, also when other state stands now. Errors: M_FORBIDDEN, M_BAD_ALIAS, M_TOO_LARGE, M_INVALID_PARAM (409) for an id that is taken.
+ */
 export function sendState(instance: Instance, actor: Actor, args: SendState): Promise<{ eventId: string }> {
   return command(instance, (decision) => {
     const room = roomOf(decision, args.roomId, actor.userId)
@@ -86,16 +97,11 @@ export function sendState(instance: Instance, actor: Actor, args: SendState): Pr
         const vouched = mayChangeAnyMember(decision, actor, core, args.stateKey) && isMembership(args.content['membership'])
         return changeMembership(decision, actor, core, sender, args.stateKey, args.content, { ...chosen(actor, args), vouched })
       }
-      const standing = sameState(decision, core, sender.userId, args)
+      const draft = { type: args.type, stateKey: args.stateKey, sender, content: args.content, ...chosen(actor, args) }
+      const standing = repeatedId(decision, core, draft) ?? sameState(decision, core, sender.userId, args)
       if (standing) return { eventId: standing }
       if (args.type === 'm.room.canonical_alias') checkAliases(decision, core, args.content)
-      const { row } = appendEvent(decision, core, {
-        type: args.type,
-        stateKey: args.stateKey,
-        sender,
-        content: args.content,
-        ...chosen(actor, args),
-      })
+      const { row } = appendEvent(decision, core, draft)
       return { eventId: row.eventId }
     })
   })

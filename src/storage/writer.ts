@@ -13,11 +13,11 @@ export const ceilingStep = 1_000
 
 /** Points at which tests stop, kill or fail the writer. */
 export interface Faults {
-  beforeCommit?(): void | Promise<void>
+  beforeCommit?(batch: Batch): void | Promise<void>
   /** between the commit and its publication */
-  afterCommit?(): void | Promise<void>
+  afterCommit?(batch: Batch): void | Promise<void>
   /** between the publication and the answers */
-  afterPublish?(): void | Promise<void>
+  afterPublish?(batch: Batch): void | Promise<void>
   /** an error to fail this commit with, instead of doing it */
   failCommit?(batch: Batch): Error | null
 }
@@ -207,15 +207,16 @@ export class Writer {
       claims.push({ ...line.claim, ceiling })
     }
     const { changes, rows } = fold(entries.map((entry) => entry.change))
+    const batch: Batch = { claims, changes, rows }
     const faults = this.options.faults
     const start = performance.now()
     try {
-      await faults?.beforeCommit?.()
-      const failure = faults?.failCommit?.({ claims, changes, rows })
+      await faults?.beforeCommit?.(batch)
+      const failure = faults?.failCommit?.(batch)
       if (failure) throw failure
       // Typing takes positions but stores nothing: no transaction while its positions are below the ceiling.
-      if (rows > 0 || raised) await this.options.commit({ claims, changes, rows })
-      await faults?.afterCommit?.()
+      if (rows > 0 || raised) await this.options.commit(batch)
+      await faults?.afterCommit?.(batch)
     } catch (error) {
       return error instanceof Error ? error : new Error(String(error))
     } finally {
@@ -226,7 +227,7 @@ export class Writer {
     this.totals.rows += rows
     for (const [line, position] of positions) if (position > line.ceiling) line.ceiling = position + ceilingStep
     this.publish(entries)
-    if (faults?.afterPublish) await faults.afterPublish()
+    if (faults?.afterPublish) await faults.afterPublish(batch)
     for (const entry of entries) entry.resolve()
     return null
   }

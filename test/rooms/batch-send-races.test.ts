@@ -14,7 +14,7 @@ const events = (name: string, from: number, to: number) =>
   Array.from({ length: to - from }, (_, i) => ({
     type: 'm.room.message',
     sender: ghost,
-    ts: 1_600_000_000_000 + i,
+    ts: 1_600_000_000_000 + from + i,
     eventId: `$${name}${from + i}`,
     content: { body: `${name}${from + i}` },
   }))
@@ -32,20 +32,42 @@ async function portal(rig: Rig) {
 }
 
 await onBothEngines('batches that meet', (place) => {
-  test('of overlapping batches one is taken whole, the others are refused whole', async (t) => {
+  test('of overlapping batches each is taken whole or refused whole, and what was taken stands there once and in order', async (t) => {
     await using rig = await openRig(await place(t))
     const { send, ids } = await portal(rig)
     for (let round = 0; round < 10; round++) {
       const name = `r${round}-`
+      const starts = [0, 5, 10]
       const outcomes = await Promise.allSettled(
-        [0, 5, 10].map((start) => send({ events: events(name, start, start + 20), forward: round % 2 === 0 })),
+        starts.map((start) => send({ events: events(name, start, start + 20), forward: round % 2 === 0 })),
       )
-      const taken = outcomes.filter(({ status }) => status === 'fulfilled')
-      assert.equal(taken.length, 1)
       for (const outcome of outcomes) {
         if (outcome.status === 'rejected') assert.equal((outcome.reason as MatrixError).errcode, 'M_INVALID_PARAM')
       }
-      assert.equal((await ids()).filter((id) => id.startsWith(`$${name}`)).length, 20)
+      const taken = starts.filter((_, i) => outcomes[i]!.status === 'fulfilled')
+      assert.notEqual(taken.length, 0)
+      assert.deepEqual(
+        (await ids()).filter((id) => id.startsWith(`$${name}`)).toReversed(),
+        events(name, Math.min(...taken), Math.max(...taken) + 20).map(({ eventId }) => eventId),
+      )
+    }
+  })
+
+  test('of batches at once that continue one another all are taken, and every event is there once', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, ids } = await portal(rig)
+    for (let round = 0; round < 10; round++) {
+      const name = `c${round}-`
+      const forward = round % 2 === 0
+      const answers = await Promise.all(
+        [25, 10, 30, 20].map((n) => send({ events: forward ? events(name, 0, n) : events(name, 30 - n, 30), forward })),
+      )
+      assert.deepEqual(
+        answers.map(({ eventIds }) => eventIds.length),
+        [25, 10, 30, 20],
+      )
+      const all = events(name, 0, 30).map(({ eventId }) => eventId)
+      assert.deepEqual((await ids()).filter((id) => id.startsWith(`$${name}`)).toReversed(), all)
     }
   })
 

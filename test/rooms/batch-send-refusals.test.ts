@@ -36,12 +36,22 @@ describe('repetition', () => {
     assert.deepEqual(idsOf(await pageBack(owner, roomId, 1_000)), idsOf(events).toReversed())
   })
 
-  test('of batches that overlap, sent at once, one is taken whole and the others refused whole', async () => {
+  test('a bridge that was killed before it noted its first batch goes on with a window that has moved', async () => {
     const roomId = await historian.portal()
-    const all = historian.messages('overlap', 30)
-    const replies = await Promise.all([0, 5, 10].map((start) => historian.send(roomId, { events: all.slice(start, start + 20) })))
-    assert.deepEqual(replies.map(({ status }) => status).sort(), [200, 400, 400])
-    assert.equal((await pageBack(owner, roomId)).length, 20)
+    const all = historian.messages('window', 60)
+    const forward = { forward: true, forward_if_no_messages: false, send_notification: true }
+    await historian.sent(roomId, { ...forward, events: all.slice(0, 50) })
+    const { next_batch: since } = await owner.sync()
+    assert.deepEqual(await historian.sent(roomId, { ...forward, events: all.slice(1, 51) }), idsOf(all.slice(1, 51)))
+    assert.deepEqual(idsOf((await owner.sync(`since=${since}`)).rooms.join[roomId].timeline.events), idsOf(all.slice(50, 51)))
+    assert.deepEqual(await historian.sent(roomId, { ...forward, events: all.slice(10) }), idsOf(all.slice(10)))
+    assert.deepEqual(idsOf(await pageBack(owner, roomId)), idsOf(all).toReversed())
+    await server.restart()
+    const older = historian.messages('older', 20)
+    const back = { forward: false, forward_if_no_messages: true }
+    await historian.sent(roomId, { ...back, events: older.slice(10) })
+    assert.deepEqual(await historian.sent(roomId, { ...back, events: older }), idsOf(older))
+    assert.deepEqual(idsOf(await pageBack(owner, roomId)), [...idsOf(all).toReversed(), ...idsOf(older).toReversed()])
   })
 
   test('a single event under an id that a batch under way brings is refused, not lost', async () => {
@@ -60,13 +70,15 @@ describe('repetition', () => {
     }
   })
 
-  test('a repetition in part or with other content is refused and changes nothing', async () => {
+  test('a repetition in part that continues nothing, or with other content, is refused and changes nothing', async () => {
     const roomId = await historian.portal()
     const events = historian.messages('differs', 3)
     const ids = await historian.sent(roomId, { events })
     const [first, second] = events
     for (const wrong of [
       [...events, ...historian.messages('more', 1)],
+      [...historian.messages('more', 1), second, first],
+      [second, first],
       [{ ...first!, content: { body: 'other' } }, second],
       [{ ...first!, origin_server_ts: 5 }, second],
       [{ ...first!, sender: historian.bridge.ghost(2) }, second],

@@ -229,7 +229,7 @@ describe('rooms of bridges', () => {
 })
 
 describe('events of bridges', () => {
-  test('an id that was chosen is kept by messages and state, and given once', async () => {
+  test('an id that was chosen is kept by messages and state, and no other event gets it', async () => {
     const roomId = await portal()
     const put = (kind: string, id: string, n: number) =>
       bridge.request('PUT', `${room(roomId)}/${kind}?fi.mau.event_id=${path(id)}`, { body: 'x', n }, bridge.botId)

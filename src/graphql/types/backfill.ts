@@ -46,7 +46,7 @@ builder.mutationFields((t) => ({
   batchSend: t.field({
     type: Batch,
     description:
-      'Adds up to 5 000 events (32 MB) to a room, all or none. Before its first event, where nobody hears of them until they page back, unless `forward` says otherwise. The same batch again changes nothing. Needs an as_token, for a room with a user of its bridge. Errors: M_FORBIDDEN, also for a sender whom the bridge may not speak for; M_TOO_LARGE; M_BAD_JSON; M_INVALID_PARAM for an id that stands twice in the batch, and for a batch that is in the room in part or with other content.',
+      'Adds up to 5 000 events (32 MB) to a room, all or none. Before its first event, where nobody hears of them until they page back, unless `forward` says otherwise. The same batch again changes nothing; of one that continues what the room has (its first events at the live end, its last ones in history, the same and in the same order) only the rest is added. Needs an as_token, for a room with a user of its bridge. Errors: M_FORBIDDEN, also for a sender whom the bridge may not speak for; M_TOO_LARGE; M_BAD_JSON; M_INVALID_PARAM for an id that stands twice in the batch, and for a batch that is otherwise in the room in part, or with other content.',
     args: {
       roomId: t.arg.id({ required: true }),
       events: t.arg({ type: [BatchEventInput], required: true, description: 'the oldest first' }),

@@ -142,7 +142,8 @@ builder.queryFields((t) => ({
 }))
 
 const tsText = 'when it happened; counts for appservices only'
-const idText = 'its id; counts for appservices only'
+const idText =
+  'its id; counts for appservices only. The same again with the same sender, type, state key and content answers it; with others it is refused: M_INVALID_PARAM (409)'
 
 builder.mutationFields((t) => ({
   sendMessage: t.field({

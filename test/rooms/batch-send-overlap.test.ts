@@ -1,0 +1,197 @@
+// Batches of which the room has a part already: only the rest is added, as if all had come at once.
+import assert from 'node:assert/strict'
+import { test } from 'node:test'
+import { type BatchSend, batchSend } from '../../src/rooms/batch-send.ts'
+import { sendReceipt } from '../../src/rooms/receipts.ts'
+import { redact } from '../../src/rooms/redact.ts'
+import type { JsonObject } from '../../src/rules/values.ts'
+import { onBothEngines } from '../storage/engines.ts'
+import { type Event, read, readEvent } from './reading.ts'
+import { openRig, type Rig } from './rig.ts'
+
+const ghost = '@_ghost_1:beeper.local'
+type BatchEvent = BatchSend['events'][number]
+
+const message = (name: string, content: JsonObject = { body: name }): BatchEvent => {
+  return { type: 'm.room.message', sender: ghost, ts: 1_600_000_000_000, eventId: `$${name}`, content }
+}
+const messages = (...names: string[]) => names.map((name) => message(name))
+const redaction = (name: string, redacts: string): BatchEvent => ({
+  ...message(name, {}),
+  type: 'm.room.redaction',
+  redacts: `$${redacts}`,
+})
+const reaction = (name: string, to: string): BatchEvent => {
+  const content = { 'm.relates_to': { rel_type: 'm.annotation', event_id: `$${to}`, key: '👍' } }
+  return { ...message(name, content), type: 'm.reaction' }
+}
+
+async function portal(rig: Rig) {
+  const { bot, ghost: as } = await rig.bridge()
+  const owner = await rig.person('owner')
+  const roomId = await rig.room(bot, { initialMembers: [owner.userId, ghost] })
+  const send = async (events: readonly BatchEvent[], more: Partial<BatchSend> = {}) => {
+    const { eventIds } = await batchSend(rig.instance, bot, { roomId, events, ...more })
+    assert.deepEqual(
+      eventIds,
+      events.map(({ eventId }) => eventId),
+    )
+  }
+  const event = async (name: string) => JSON.parse(await readEvent(rig.instance, owner, { roomId, eventId: `$${name}` })) as Event
+  /** the oldest first, without sigils */
+  const names = async () => {
+    const { chunk } = await read(rig.instance, owner, roomId, { limit: 1_000 })
+    return chunk.flatMap(({ state_key, event_id }) => (state_key === undefined ? event_id.slice(1) : [])).toReversed()
+  }
+  return { bot, ghost: as('1'), owner, roomId, send, event, names }
+}
+
+await onBothEngines('batches that the room has in part', (place) => {
+  test('of a batch for the live end whose first events are there only the rest is appended, behind what came since', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, owner, roomId } = await portal(rig)
+    await send(messages('a', 'b', 'c'), { forward: true })
+    await send(messages('b', 'c', 'd'), { forward: true })
+    assert.deepEqual(await names(), ['a', 'b', 'c', 'd'])
+    const said = (await rig.say(owner, roomId, 'since')).slice(1)
+    // What stands between two events of the batch does not matter.
+    await send(messages('a', 'd', 'e'), { forward: true, forwardIfNoMessages: true })
+    assert.deepEqual(await names(), ['a', 'b', 'c', 'd', said, 'e'])
+  })
+
+  test('of a batch of history whose last events are there only the rest is prepended, also when those came live', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names } = await portal(rig)
+    await send(messages('y', 'z'), { forwardIfNoMessages: true })
+    await send(messages('w', 'x', 'y', 'z'), { forwardIfNoMessages: true })
+    await send(messages('v', 'w', 'x', 'y'))
+    assert.deepEqual(await names(), ['v', 'w', 'x', 'y', 'z'])
+    const { lowest } = (await rig.instance.storage.first('room', {}))!
+    assert.equal(lowest, -3)
+  })
+
+  test('overlap in the middle, at the other end, in another order or with other content is refused and changes nothing', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, roomId, owner } = await portal(rig)
+    await send(messages('a', 'b', 'c'), { forward: true })
+    const { chunk } = await read(rig.instance, owner, roomId, { limit: 1_000 })
+    const { event_id: eventId, type, sender, content } = chunk.find((event) => event.type === 'm.room.power_levels')!
+    const before = rig.instance.bus.published
+    const made = { ...message('made'), eventId: null }
+    const refused: [readonly BatchEvent[], boolean][] = [
+      [messages('new', 'b', 'other'), true],
+      [messages('new', 'b', 'other'), false],
+      [messages('new', 'a', 'b'), true],
+      [messages('b', 'c', 'new'), false],
+      [messages('a', 'new', 'b'), true],
+      [messages('a', 'new', 'b'), false],
+      [messages('b', 'a', 'new'), true],
+      [messages('new', 'b', 'a'), false],
+      [messages('c', 'b', 'a'), true],
+      [[message('a', { body: 'other' }), message('new')], true],
+      [[message('new'), { ...message('c'), ts: 5 }], false],
+      [[{ ...message('a'), sender: '@_ghost_2:beeper.local' }, message('new')], true],
+      [[reaction('a', 'b'), message('new')], true],
+      [[{ eventId, type, sender, content }, message('new')], true],
+      [[message('a'), made], true],
+      [[made, message('c')], false],
+    ]
+    for (const [events, forward] of refused) {
+      const what = JSON.stringify([events.map(({ eventId }) => eventId), forward])
+      await assert.rejects(send(events, { forward, markReadBy: owner.userId }), { errcode: 'M_INVALID_PARAM' }, what)
+    }
+    assert.deepEqual(await names(), ['a', 'b', 'c'])
+    assert.equal(rig.instance.bus.published, before)
+  })
+
+  test('a redaction in the rest empties what the room has of the batch, and one that the room has empties what comes before it', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, event, names } = await portal(rig)
+    await send([message('a'), reaction('liked', 'a'), message('b')], { forward: true })
+    await send([message('a'), reaction('liked', 'a'), message('b'), redaction('r1', 'a'), redaction('r2', 'liked')], { forward: true })
+    for (const [name, by] of [
+      ['a', '$r1'],
+      ['liked', '$r2'],
+    ] as const) {
+      const { content, unsigned } = await event(name)
+      assert.deepEqual([content, (unsigned['redacted_because'] as JsonObject)['event_id']], [{}, by])
+    }
+    assert.deepEqual((await event('b')).content, { body: 'b' })
+    assert.equal(await rig.instance.storage.count('relation', {}), 0)
+
+    const tail = [message('y'), redaction('r3', 'x'), redaction('r4', 'y')]
+    await send(tail)
+    await send([redaction('r0', 'y'), message('w'), message('x'), ...tail])
+    const { content, unsigned } = await event('x')
+    assert.deepEqual([content, (unsigned['redacted_because'] as JsonObject)['event_id']], [{}, '$r3'])
+    assert.deepEqual((await event('w')).content, { body: 'w' })
+    assert.equal(((await event('y')).unsigned['redacted_because'] as JsonObject)['event_id'], '$r4', 'not by what came before it')
+    assert.deepEqual(await names(), ['r0', 'w', 'x', 'y', 'r3', 'r4', 'a', 'liked', 'b', 'r1', 'r2'])
+  })
+
+  test('a redaction in the rest without the right to it refuses the whole batch', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, event, names } = await portal(rig)
+    await send(messages('a', 'b'), { forward: true })
+    const foreign = { ...redaction('no', 'a'), sender: '@_ghost_2:beeper.local' }
+    await assert.rejects(send([...messages('a', 'b', 'c'), foreign], { forward: true }), { errcode: 'M_FORBIDDEN' })
+    assert.deepEqual([await names(), (await event('a')).content], [['a', 'b'], { body: 'a' }])
+  })
+
+  test('a redaction that the room has already is not asked again for its right', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, bot, roomId } = await portal(rig)
+    const batch = [message('a'), { ...redaction('r', 'a'), sender: bot.userId }, message('b')]
+    await send(batch, { forward: true })
+    await rig.state(bot, roomId, 'm.room.power_levels', { redact: 100, users: {} })
+    await send([...batch, message('c')], { forward: true })
+    await assert.rejects(send([message('c'), { ...redaction('r2', 'b'), sender: bot.userId }], { forward: true }), {
+      errcode: 'M_FORBIDDEN',
+    })
+    assert.deepEqual(await names(), ['a', 'r', 'b', 'c'])
+  })
+
+  test('what was emptied since counts as there, and stays empty', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, event, names, roomId, ghost: sender } = await portal(rig)
+    await send([message('a'), reaction('liked', 'a'), message('b')], { forward: true })
+    for (const eventId of ['$liked', '$b']) await redact(rig.instance, sender, { roomId, eventId, txnId: eventId, content: {} })
+    await send([message('a'), reaction('liked', 'a'), message('b'), message('c')], { forward: true })
+    await send([message('z'), message('a'), reaction('liked', 'a'), message('b')])
+    assert.deepEqual([(await event('liked')).content, (await event('b')).content, (await event('c')).content], [{}, {}, { body: 'c' }])
+    assert.equal(await rig.instance.storage.count('relation', {}), 0)
+    const there = await names()
+    assert.deepEqual([there.length, there[0], there.at(-1)], [7, 'z', 'c'])
+  })
+
+  test('the rest may relate to what the room has of the batch, whose own relations count once', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, event } = await portal(rig)
+    const reply = (name: string) => message(name, { body: name, 'm.relates_to': { rel_type: 'm.thread', event_id: '$root' } })
+    await send([message('root'), reply('one'), reaction('liked', 'one')], { forward: true })
+    await send([message('root'), reply('one'), reaction('liked', 'one'), reply('two'), reaction('too', 'root')], { forward: true })
+    const thread = ((await event('root')).unsigned['m.relations'] as JsonObject)['m.thread'] as JsonObject
+    assert.deepEqual([thread['count'], (thread['latest_event'] as JsonObject)['event_id']], [2, '$two'])
+    assert.equal(await rig.instance.storage.count('relation', { relType: 'm.annotation' }), 2)
+  })
+
+  test('mark_read_by marks the end of the whole batch, and only what is new notifies', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, owner, names, roomId } = await portal(rig)
+    const receipts = async () => (await rig.instance.storage.find('receipt', { where: { type: 'm.read' } })).map(({ eventId }) => eventId)
+    const unread = () => rig.instance.storage.count('notification', {})
+    const notifying = { forward: true, sendNotification: true }
+    await send(messages('a', 'b'), notifying)
+    assert.equal(await unread(), 1)
+    await sendReceipt(rig.instance, owner, { roomId, type: 'm.read', eventId: '$b' })
+    await send([message('a'), message('b'), reaction('liked', 'b')], notifying)
+    assert.equal(await unread(), 0, 'the newest message is an old one')
+    await send([message('b'), reaction('liked', 'b'), message('c'), message('d')], notifying)
+    assert.equal(await unread(), 1)
+    await send([message('z'), message('a'), message('b'), reaction('liked', 'b')], { markReadBy: owner.userId })
+    assert.deepEqual([await receipts(), await unread()], [['$liked'], 1])
+    await send(messages('d', 'e'), { ...notifying, markReadBy: owner.userId })
+    assert.deepEqual([await receipts(), await unread()], [['$e'], 0])
+    assert.deepEqual(await names(), ['z', 'a', 'b', 'liked', 'c', 'd', 'e'])
+  })
+})
