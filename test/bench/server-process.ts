@@ -1,6 +1,7 @@
 /** A server in a process of its own, as `npm start` runs it, on a temporary folder. */
 import { type ChildProcess, spawn } from 'node:child_process'
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 
@@ -28,7 +29,7 @@ export interface ServerProcessOptions {
 
 export async function startProcess(options: ServerProcessOptions = {}): Promise<ServerProcess> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'hungryserv-bench-'))
-  const port = options.environment?.['PORT'] ?? String(20_000 + Math.floor(Math.random() * 20_000))
+  const port = options.environment?.['PORT'] ?? String(await freePort())
   const started = performance.now()
   const child = spawn(process.execPath, ['src/launch.mjs'], {
     env: {
@@ -70,6 +71,15 @@ export async function startProcess(options: ServerProcessOptions = {}): Promise<
       if (!options.dataDir) rmSync(dataDir, { recursive: true, force: true })
     },
   }
+}
+
+/** One that nobody listens on. */
+async function freePort(): Promise<number> {
+  const server = createServer()
+  await new Promise<void>((resolve) => server.listen(0, '127.0.0.1', resolve))
+  const { port } = server.address() as AddressInfo
+  await new Promise((resolve) => server.close(resolve))
+  return port
 }
 
 async function firstAnswer(url: string, child: ChildProcess, started: number): Promise<number> {

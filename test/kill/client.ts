@@ -4,6 +4,11 @@ import { setTimeout as sleep } from 'node:timers/promises'
 // biome-ignore lint/suspicious/noExplicitAny: the body as whatever the test expects it to be
 export type Body = any
 
+export interface Answer {
+  readonly status: number
+  readonly body: Body
+}
+
 export interface PatientOptions {
   readonly url: string
   readonly token: string
@@ -24,26 +29,38 @@ export class PatientClient {
 
   /** The body of the answer. Throws for any answer but 200 and 503: nobody was logged out, and nothing was refused. */
   async ask(method: string, path: string, body?: object): Promise<Body> {
-    const { url, token, userId, signal } = this.options
-    const address = new URL(url + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`))
-    if (userId !== undefined) address.searchParams.set('user_id', userId)
+    const answer = await this.answer(method, path, body)
+    if (answer.status !== 200) throw new Error(`${method} ${path} was answered with ${answer.status} ${JSON.stringify(answer.body)}`)
+    return answer.body
+  }
+
+  /** The answer, which may be a refusal. */
+  async answer(method: string, path: string, body?: object): Promise<Answer> {
     for (;;) {
-      const reply = await fetch(address, {
-        method,
-        headers: { authorization: `Bearer ${token}` },
-        signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
-        ...(body ? { body: JSON.stringify(body) } : {}),
-      })
-        .then(async (response) => ({ status: response.status, text: await response.text() }))
-        .catch((error: unknown) => {
-          if (signal.aborted) throw error
-          return null
-        })
-      if (reply?.status === 200) return JSON.parse(reply.text)
-      if (reply && reply.status !== 503) throw new Error(`${method} ${path} was answered with ${reply.status} ${reply.text}`)
+      const answer = await this.once(method, path, body)
+      if (answer) return answer
       this.repeated++
       await sleep(20)
     }
+  }
+
+  /** Without patience: null when no answer came, or 503, so that nobody knows what became of it. */
+  async once(method: string, path: string, body?: object): Promise<Answer | null> {
+    const { url, token, userId, signal } = this.options
+    const address = new URL(url + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`))
+    if (userId !== undefined) address.searchParams.set('user_id', userId)
+    const reply = await fetch(address, {
+      method,
+      headers: { authorization: `Bearer ${token}` },
+      signal: AbortSignal.any([signal, AbortSignal.timeout(20_000)]),
+      ...(body ? { body: JSON.stringify(body) } : {}),
+    })
+      .then(async (response) => ({ status: response.status, text: await response.text() }))
+      .catch((error: unknown) => {
+        if (signal.aborted) throw error
+        return null
+      })
+    return reply && reply.status !== 503 ? { status: reply.status, body: JSON.parse(reply.text) } : null
   }
 }
 

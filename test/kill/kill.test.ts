@@ -1,20 +1,27 @@
 /**
- * The server is killed at random moments, and on PostgreSQL the database too, while people and ghosts send, a client syncs and a bridge
- * takes transactions: nothing that was answered is lost, nothing is there twice. KILL_SEED repeats a run as far as its chance is ours.
+ * The server is killed at random moments, and on PostgreSQL the database too, while people and ghosts send, a client syncs, and a bridge takes
+ * transactions, brings history and yeets rooms: nothing that was answered is lost, nothing is there twice or in part. KILL_SEED repeats a run as far as its chance is ours.
  */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { startPostgres, type TestPostgres } from '../rig/postgres.ts'
+import { Historian } from './batches.ts'
 import { Chance, chooseSeed } from './chance.ts'
-import { RoomHistory, SyncClient } from './readers.ts'
+import type { CommitOf, FaultPoint, KillAt } from './fault-points.ts'
+import { leftRows } from './left-rows.ts'
+import { RoomHistory, readBack, SyncClient } from './readers.ts'
 import { messagesOf, setScene, until } from './scene.ts'
 import { Senders } from './senders.ts'
-import { type FaultPoint, ServerProcess } from './server-process.ts'
+import { ServerProcess } from './server-process.ts'
+import { Yeeter } from './yeets.ts'
 
 const kills = 20
 const senders = 32
 const points: readonly FaultPoint[] = ['beforeCommit', 'afterCommit', 'afterPublish']
+const commits: readonly CommitOf[] = ['anything', 'batch', 'yeet', 'reclaim']
+/** Jobs have so long to end when the last kill is over. */
+const jobsMs = 20_000
 /** Before these the database is killed first. */
 const databaseKills = [4, 8, 12, 16]
 
@@ -41,7 +48,10 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
   const load = new Senders(scene.senders, scene.rooms, chance)
   const syncing = new SyncClient(scene.syncing)
   const histories = scene.rooms.map((roomId) => new RoomHistory(scene.reader, roomId))
-  const sending = load.run()
+  const historian = new Historian(scene.bot, scene.historyRooms, scene.members, chance)
+  const yeeter = new Yeeter(scene.bot, scene.reader, scene.members, chance)
+  const writers = [load, historian, yeeter]
+  const sending = Promise.all(writers.map((writer) => writer.run()))
   const syncingToEnd = syncing.run()
   const progress = () => {
     const before = load.answered.length
@@ -53,11 +63,11 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
   const killAll = async () => {
     for (let n = 0; n < kills && !stop.signal.aborted; n++) {
       // Every second life ends by itself at a fault point.
-      const killAt = n % 2 === 1 ? { point: points[((n - 1) / 2) % points.length]!, afterMs: chance.between(200, 1_000) } : undefined
+      const killAt = n % 2 === 1 ? killAtPoint((n - 1) / 2, chance) : undefined
       if (n > 0) await server.start(killAt)
       checks = checks.then(() => checkHistories(histories, load)).catch(wrong.reject)
       if (killAt) {
-        assert.ok(await server.ends(20_000), `no commit reached ${killAt.point}`)
+        assert.ok(await server.ends(20_000), `no commit of ${killAt.what} reached ${killAt.point}`)
         continue
       }
       await progress()
@@ -74,7 +84,7 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
     await server.start()
     await checks
     await progress()
-    load.stop()
+    for (const writer of writers) writer.stop()
     await sending
     syncing.stop()
   }
@@ -85,14 +95,24 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
     await load.repeat(500)
     await checkHistories(histories, load)
     await checkReaders(scene.rooms, histories, syncing, bridge)
+    await checkBatches(historian, scene.reader, scene.historyRooms, syncing)
+    await checkYeets(yeeter, syncing, server.database)
   } finally {
     stop.abort()
     await Promise.allSettled([killing, sending, syncingToEnd])
   }
   assert.equal(server.complaints, '')
+  const { standing, unanswered, survived, abandoned } = historian
   t.diagnostic(
-    `${load.answered.length} answered, ${syncing.answers} syncs with ${syncing.gaps} gaps, ${bridge.attempts.length} transactions`,
+    `${load.answered.length} answered, ${syncing.answers} syncs with ${syncing.gaps} gaps, ${bridge.attempts.length} transactions, ` +
+      `${standing.length} batches (${unanswered} unanswered, ${survived} of them there, ${abandoned} given up), ` +
+      `${yeeter.dead.length} rooms yeeted (${yeeter.unanswered} unanswered, ${yeeter.spared.length} spared)`,
   )
+}
+
+/** The points in turn, and the kinds of commits in turn: their numbers share no divisor, so that each life dies another way. */
+function killAtPoint(n: number, chance: Chance): KillAt {
+  return { point: points[n % points.length]!, what: commits[n % commits.length]!, afterMs: chance.between(200, 1_000) }
 }
 
 async function killDatabase(database: TestPostgres, chance: Chance): Promise<void> {
@@ -129,12 +149,44 @@ async function checkReaders(
   }
 }
 
+/** The batches are where they belong, whichever way one reads; who synced saw those at the live end once, and of the others none. */
+async function checkBatches(
+  historian: Historian,
+  reader: ConstructorParameters<typeof RoomHistory>[0],
+  rooms: readonly string[],
+  syncing: SyncClient,
+): Promise<void> {
+  const histories = new Map(rooms.map((roomId) => [roomId, new RoomHistory(reader, roomId)]))
+  for (const [roomId, history] of histories) {
+    await history.read()
+    const ids = history.events.map(({ event_id }) => event_id)
+    assertSame(await readBack(reader, roomId, 120), ids, 'what pages back hold')
+    const seen = syncing.seen.get(roomId)!
+    assertSame(seen, history.idsFrom(seen[0]!), 'what the client synced')
+  }
+  historian.check(histories)
+}
+
+/** Dead rooms stay dead, who synced them was told, and when the jobs are done nothing is left of them. */
+async function checkYeets(yeeter: Yeeter, syncing: SyncClient, database: string): Promise<void> {
+  await yeeter.check()
+  const untold = yeeter.dead.filter(({ roomId }) => syncing.seen.has(roomId) && !syncing.left.has(roomId))
+  assert.deepEqual(untold, [], 'rooms that a client still shows')
+  for (const { roomId } of yeeter.spared) assert.ok(!syncing.left.has(roomId), `${roomId} was said to be gone`)
+  let left = await leftRows(database)
+  for (const end = performance.now() + jobsMs; Object.keys(left).length > 0 && performance.now() < end; left = await leftRows(database)) {
+    await sleep(100)
+  }
+  assert.deepEqual(left, {}, 'rows of dead rooms')
+}
+
 /** Thousands of ids in an error help nobody. */
 function assertSame(actual: readonly string[], expected: readonly string[], what: string): void {
-  const missing = expected.flatMap((id, n) => (actual.includes(id) ? [] : [`${n} of ${expected.length}`]))
-  const foreign = actual.filter((id) => !expected.includes(id))
-  const doubled = actual.filter((id, n) => actual.indexOf(id) !== n)
-  assert.deepEqual({ missing, foreign, doubled }, { missing: [], foreign: [], doubled: [] }, what)
+  const [there, meant] = [new Set(actual), new Set(expected)]
+  const missing = expected.flatMap((id, n) => (there.has(id) ? [] : [`${n} of ${expected.length}`]))
+  const foreign = actual.filter((id) => !meant.has(id))
+  const doubled = actual.length - there.size
+  assert.deepEqual({ missing, foreign, doubled }, { missing: [], foreign: [], doubled: 0 }, what)
   const at = actual.findIndex((id, n) => id !== expected[n])
   assert.equal(at, -1, `${what}: another order from number ${at} on`)
 }

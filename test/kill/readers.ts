@@ -5,6 +5,27 @@ import type { Answered } from './senders.ts'
 
 const mostPerPage = 1_000
 
+/** Whether these events are there; rejects when only some of them are. */
+export async function areThere(client: PatientClient, roomId: string, eventIds: readonly string[]): Promise<boolean> {
+  const answers = await Promise.all(eventIds.map((id) => client.answer('GET', `${roomPath(roomId)}/event/${encodeURIComponent(id)}`)))
+  const there = answers.filter(({ status }) => status === 200).length
+  assert.equal(answers.filter(({ status }) => status === 404).length, answers.length - there, 'something else than 200 and 404')
+  assert.ok(there === 0 || there === eventIds.length, `${there} of ${eventIds.length} events from ${eventIds[0]} on are there`)
+  return there > 0
+}
+
+/** A room's event ids by /messages as people read, from the newest to the first. Returned oldest first. */
+export async function readBack(client: PatientClient, roomId: string, limit: number): Promise<string[]> {
+  const ids: string[] = []
+  for (let from: string | undefined = ''; from !== undefined; ) {
+    const query = new URLSearchParams({ dir: 'b', limit: String(limit), ...(from === '' ? {} : { from }) })
+    const page: Body = await client.ask('GET', `${roomPath(roomId)}/messages?${query}`)
+    for (const { event_id } of page.chunk) ids.push(event_id)
+    from = page.end
+  }
+  return ids.reverse()
+}
+
 /** A room's events by /messages, oldest first. What was read once must stay: later reads go on behind it. */
 export class RoomHistory {
   readonly events: Body[] = []
@@ -72,6 +93,8 @@ export class RoomHistory {
 export class SyncClient {
   /** event ids by room, in the order in which they came */
   readonly seen = new Map<string, string[]>()
+  /** rooms that were there and are no more */
+  readonly left = new Set<string>()
   answers = 0
   gaps = 0
   private readonly client: PatientClient
@@ -99,7 +122,9 @@ export class SyncClient {
     const query = new URLSearchParams({ timeout: String(timeoutMs), filter, ...(this.since === null ? {} : { since: this.since }) })
     const body = await this.client.ask('GET', `/sync?${query}`)
     this.answers++
+    for (const roomId of Object.keys(body.rooms?.leave ?? {})) this.left.add(roomId)
     for (const [roomId, { timeline }] of Object.entries<Body>(body.rooms?.join ?? {})) {
+      assert.ok(!this.left.has(roomId), `${roomId} came back`)
       const ids = timeline.events.map((event: Body) => event.event_id)
       if (timeline.limited && this.since !== null) ids.unshift(...(await this.gap(roomId, timeline.prev_batch, this.since)))
       const seen = this.seen.get(roomId) ?? []
@@ -115,7 +140,10 @@ export class SyncClient {
     const ids: string[] = []
     for (let start: string | undefined = from; start !== undefined; ) {
       const query = new URLSearchParams({ dir: 'b', from: start, to, limit: '100' })
-      const page: Body = await this.client.ask('GET', `${roomPath(roomId)}/messages?${query}`)
+      const { status, body: page } = await this.client.answer('GET', `${roomPath(roomId)}/messages?${query}`)
+      // Deleted since: the next answer says so.
+      if (status === 403) return ids
+      assert.equal(status, 200, JSON.stringify(page))
       for (const event of page.chunk) ids.unshift(event.event_id)
       start = page.end
     }

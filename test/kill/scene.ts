@@ -5,10 +5,16 @@ import { type Body, logIn, PatientClient } from './client.ts'
 import { freePort, type ServerProcess } from './server-process.ts'
 
 const roomCount = 4
+const historyRoomCount = 2
 
 export interface Scene {
   readonly bridge: ExampleBridge
   readonly rooms: readonly string[]
+  /** where only the bot sends, batches */
+  readonly historyRooms: readonly string[]
+  readonly bot: PatientClient
+  /** some ghosts and the owner */
+  readonly members: readonly string[]
   /** half of them the owner, half of them ghosts */
   readonly senders: readonly PatientClient[]
   /** two devices of the owner: one that reads the rooms, one that syncs */
@@ -31,13 +37,16 @@ export async function setScene(server: ServerProcess, senders: number, signal: A
   const ghosts = Array.from({ length: senders / 2 }, (_, n) => bridge.ghostId(`g${n}`))
   const bot = client(registration.as_token)
   const rooms: string[] = []
-  for (let n = 0; n < roomCount; n++) {
+  for (let n = 0; n < roomCount + historyRoomCount; n++) {
     const body = { preset: 'private_chat', 'com.beeper.initial_members': [...ghosts, account.userId] }
     rooms.push((await bot.ask('POST', '/createRoom', body)).room_id)
   }
   return {
     bridge,
-    rooms,
+    rooms: rooms.slice(0, roomCount),
+    historyRooms: rooms.slice(roomCount),
+    bot,
+    members: [...ghosts.slice(0, 2), account.userId],
     reader,
     syncing,
     senders: [...ghosts.map((ghost) => client(registration.as_token, ghost)), ...ghosts.map(() => reader)],

@@ -6,8 +6,7 @@ import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import type { FirstAccounts } from '../../src/instances/first-start.ts'
-
-export type FaultPoint = 'beforeCommit' | 'afterCommit' | 'afterPublish'
+import type { KillAt } from './fault-points.ts'
 
 export async function freePort(): Promise<number> {
   const probe = createServer().listen(0, '127.0.0.1')
@@ -40,13 +39,18 @@ export class ServerProcess implements AsyncDisposable {
     return new ServerProcess(await freePort(), mkdtempSync(join(tmpdir(), 'hungryserv-kill-')), environment)
   }
 
+  /** What it stores everything in. */
+  get database(): string {
+    return this.environment['DATABASE_URL'] ?? `file:${join(this.folder, 'hungryserv.db')}`
+  }
+
   get pid(): number | undefined {
     return this.child?.pid
   }
 
-  /** Resolves when it listens. With `killAt` it ends itself at that point, so long (ms) after it listened. */
-  async start(killAt?: { point: FaultPoint; afterMs: number }): Promise<void> {
-    const child = this.spawn(killAt ? { KILL_AT: `${killAt.point}:${killAt.afterMs}` } : {})
+  /** Resolves when it listens. With `killAt` it ends itself at that point. */
+  async start(killAt?: KillAt): Promise<void> {
+    const child = this.spawn(killAt ? { KILL_AT: `${killAt.point}:${killAt.afterMs}:${killAt.what}` } : {})
     this.child = child
     this.ended = once(child, 'exit')
     let printed = ''
