@@ -20,6 +20,7 @@ const atText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" =
 const byIdText = `SELECT ${columnList(tables.event, 'e')} FROM json_each(?) i CROSS JOIN "event" e
   WHERE e."instance" = ? AND e."room" = ? AND e."eventId" = i."value"`
 
+const anyRelationText = 'SELECT 1 FROM "relation" WHERE "instance" = ? AND "room" = ? LIMIT 1'
 // Room by room: a list of rooms and one of parents would be tried in every combination.
 const relationsText = `SELECT ${relatedColumns} FROM (SELECT ? AS "user") r CROSS JOIN "relation" l WHERE l."instance" = ? AND l."room" = ?
   AND l."parent" IN (SELECT "value" FROM json_each(?)) AND l."relType" IN (SELECT "value" FROM json_each(?)) AND l."order" <= ? ${relatedGroups}`
@@ -61,6 +62,8 @@ export function sqliteStorage(reader: SqliteReader, queries: Queries, instance: 
       const found: Related[] = []
       const types = JSON.stringify(relTypes)
       await inSlices([...parents], ([room, eventIds]) => {
+        // Most rooms of most bridges have none.
+        if (reader.statement(anyRelationText).get(instance, room) === undefined) return
         const rows = reader.statement(relationsText).all(user, instance, room, JSON.stringify(eventIds), types, upTo)
         for (const row of rows) found.push(row as Related)
       })
