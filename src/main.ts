@@ -56,7 +56,7 @@ async function start(): Promise<void> {
   log.info({ url: server.url, database: config.databaseUrl.replace(/:[^:@/]*@/, ':***@') }, 'Hungryserv is listening')
   if (server.firstAccounts) {
     terminal.write(`Log in with any Matrix client: homeserver ${config.publicUrl ?? server.url}, your user name and password.
-GraphiQL: ${server.url}/graphql   Bridges: npm start -- bridge help
+GraphiQL: ${server.url}/graphql   Bridges: npx hungryserv help
 
 `)
   }
