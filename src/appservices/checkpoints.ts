@@ -1,13 +1,12 @@
 /** How far messages got on their way to the remote network: kept for a while, the newest of them. */
+import { removeInSlices } from '../jobs/remove-in-slices.ts'
 import type { CheckpointRow } from '../storage/tables.ts'
-import { command } from '../stream/command.ts'
 import { type Instance, local } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { requireManager } from './managers.ts'
 
 /** Kept for dashboards; older ones go. */
 export const mostCheckpoints = 10_000
-const sliceOfRows = 500
 
 const steps: ReadonlySet<string> = new Set(['CLIENT', 'HOMESERVER', 'BRIDGE', 'DECRYPTED', 'REMOTE', 'COMMAND'])
 const statuses: ReadonlySet<string> = new Set([
@@ -38,19 +37,10 @@ export function checkpointCounts(instance: Instance): { step: string; status: st
 /** All but the newest, in slices, so that nobody waits. */
 export async function forgetOldCheckpoints(instance: Instance): Promise<void> {
   countsOf(instance).sinceCleaning = 0
-  while (!instance.closed.aborted) {
-    const rows = await instance.storage.find('checkpoint', {
-      where: {},
-      orderBy: ['-position'],
-      limit: sliceOfRows,
-      offset: mostCheckpoints,
-    })
-    if (rows.length === 0) return
-    await command(instance, (decision) => {
-      for (const row of rows) decision.changes.remove('checkpoint', row)
-    })
-    if (rows.length < sliceOfRows) return
-  }
+  const { storage } = instance
+  await removeInSlices(instance, 'checkpoint', (limit) =>
+    storage.keys('checkpoint', { where: {}, orderBy: ['-position'], limit, offset: mostCheckpoints }),
+  )
 }
 
 /** The steps that a message took, oldest first. Errors: M_FORBIDDEN. */

@@ -3,10 +3,7 @@
  * nobody waits.
  */
 import { forgetOldCheckpoints } from '../appservices/checkpoints.ts'
-import { sliceOfRows } from '../jobs/jobs.ts'
-import type { KeyOf } from '../storage/change-set.ts'
-import type { TableName } from '../storage/tables.ts'
-import { command } from '../stream/command.ts'
+import { removeInSlices } from '../jobs/remove-in-slices.ts'
 import type { Instance } from '../stream/instance.ts'
 
 const everyMs = 60 * 60_000
@@ -34,24 +31,12 @@ export function startCleaning(instance: Instance): void {
 export async function clean(instance: Instance): Promise<void> {
   const { storage, ports } = instance
   const before = ports.now() - transactionLifetimeMs
-  await removeAll(instance, 'transaction', () => storage.keys('transaction', { where: { createdAt: { lt: before } }, limit: sliceOfRows }))
+  await removeInSlices(instance, 'transaction', (limit) => storage.keys('transaction', { where: { createdAt: { lt: before } }, limit }))
   // Expired access tokens stay: they tell their client to refresh.
-  await removeAll(instance, 'secret', () =>
-    storage.keys('secret', { where: { kind: 'login', expiresAt: { lt: ports.now() } }, limit: sliceOfRows }),
+  await removeInSlices(instance, 'secret', (limit) =>
+    storage.keys('secret', { where: { kind: 'login', expiresAt: { lt: ports.now() } }, limit }),
   )
   const endedBefore = ports.now() - endedJobMs
-  await removeAll(instance, 'job', () => storage.keys('job', { where: { endedAt: { lt: endedBefore } }, limit: sliceOfRows }))
+  await removeInSlices(instance, 'job', (limit) => storage.keys('job', { where: { endedAt: { lt: endedBefore } }, limit }))
   await forgetOldCheckpoints(instance)
-}
-
-async function removeAll<T extends TableName>(instance: Instance, table: T, next: () => Promise<KeyOf<T>[]>): Promise<void> {
-  while (!instance.closed.aborted) {
-    const rows = await next()
-    if (rows.length === 0) return
-    // Past memory: a decision that still holds one of these only answers a late repeat as before.
-    await command(instance, (decision) => {
-      for (const row of rows) decision.changes.remove(table, row)
-    })
-    if (rows.length < sliceOfRows) return
-  }
 }
