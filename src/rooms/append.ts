@@ -47,7 +47,7 @@ export function repeatedId(decision: Decision, core: RoomCore, draft: Draft): st
   return row && saysSame(row, { ...draft, sender: draft.sender.userId }) ? row.eventId : null
 }
 
-/** Whether a stored event is this one, whatever its time. */
+/** Whether a stored event is this one, whatever its time. Encrypted anew, the same message never reads the same: who has its id sends it again. */
 export function saysSame(
   row: EventRow,
   event: { readonly type: string; readonly sender: string; readonly stateKey?: string; readonly content: JsonObject },
@@ -57,7 +57,7 @@ export function saysSame(
     row.type === event.type &&
     row.stateKey === (event.stateKey ?? null) &&
     stored.sender === event.sender &&
-    (row.redactedBy !== null || sameJson(stored.content, event.content))
+    (row.redactedBy !== null || row.type === 'm.room.encrypted' || sameJson(stored.content, event.content))
   )
 }
 

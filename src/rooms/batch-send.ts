@@ -21,6 +21,7 @@ import {
   prepareEvents,
   type Rest,
   readKnown,
+  readRepeated,
   restOf,
 } from './batch-send-events.ts'
 import { notifyUsers } from './notifications.ts'
@@ -57,23 +58,29 @@ export async function batchSend(instance: Instance, actor: Actor, args: BatchSen
   const givenIds = events.flatMap(({ hasId, eventId }) => (hasId ? eventId : []))
   const ifEmpty = args.forwardIfNoMessages === true && !args.forward
   let known: Known | null = null
+  let isRepeated: (event: PreparedEvent) => boolean = () => false
+  const learn = async (core: RoomCore, lowest: number): Promise<void> => {
+    const read = await readKnown(instance, core, lowest, givenIds, ifEmpty)
+    isRepeated = await readRepeated(instance, core, events, read.rows)
+    known = read
+  }
   return command(instance, (decision) => {
     const room = roomOf(decision, args.roomId, actor.userId)
     const core = coreOf(decision, room)
     if ((core.appservices.get(appservice) ?? 0) === 0) throw forbidden('The appservice has no user in this room')
     if (events.length === 0) return { eventIds }
-    if (!known || isStale(known, core, room.lowest, ifEmpty)) {
-      throw new Missing(readKnown(instance, core, room.lowest, givenIds, ifEmpty).then((read) => (known = read)))
-    }
+    if (!known || isStale(known, core, room.lowest, ifEmpty)) throw new Missing(learn(core, room.lowest))
     const reader = args.markReadBy ? speaker(decision, appservice, args.markReadBy) : null
     const senders = sendersOf(decision, appservice, events)
     const standing = known.rows
     const forward = args.forward || (ifEmpty && !known.hasMessages)
-    const rest = restOf(events, standing, forward)
+    const rest = restOf(events, standing, isRepeated, forward)
     const n = rest.to - rest.from
     if (n === 0) return { eventIds }
 
     const orders = (forward ? liveOrders(decision, n) : historyOrders(decision, room, n)) - rest.from
+    const isThere = (row: EventRow, i: number) => (rest.from <= i && i < rest.to) || standing.has(row.eventId)
+    // A reaction that is not written again has no place, and nobody asks for it.
     const rows = events.map((event, i) => standing.get(event.eventId) ?? rowOf(core, event, senders.get(event.sender)!, orders + i))
     redactTargets(decision, core, events, rows, rest)
     const newEvents = events.slice(rest.from, rest.to)
@@ -81,7 +88,7 @@ export async function batchSend(instance: Instance, actor: Actor, args: BatchSen
     for (const [i, row] of newRows.entries()) writeRow(decision, row, newEvents[i]!)
     announce(decision, core, newRows, forward ? 'event' : 'history', appservice)
     if (forward && args.sendNotification) notify(decision, core, newEvents, newRows)
-    if (reader) markReadTo(decision, actor, core, reader, rows.at(-1)!)
+    if (reader) markReadTo(decision, actor, core, reader, rows.findLast(isThere)!)
     // Last: what is looked up above must not wait for this batch.
     const { position } = decision.changes
     const after = coreOf(decision, room)

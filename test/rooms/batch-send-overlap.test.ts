@@ -151,6 +151,35 @@ await onBothEngines('batches that the room has in part', (place) => {
     assert.deepEqual(await names(), ['a', 'r', 'b', 'c'])
   })
 
+  test('reactions that come again under new ids among what is there, or next to it, are not written again', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, owner, roomId } = await portal(rig)
+    const first = [message('a'), reaction('a1', 'a'), message('b'), reaction('b1', 'b')]
+    await send(first, { forward: true })
+    await send([message('a'), reaction('a2', 'a'), message('b'), reaction('b2', 'b')], { forward: true })
+    assert.deepEqual(await names(), ['a', 'a1', 'b', 'b1'])
+    const other = { ...reaction('b3', 'b'), sender: '@_ghost_2:beeper.local' }
+    await send([message('a'), reaction('a4', 'a'), message('b'), reaction('b4', 'b'), other, message('c')], { forward: true })
+    assert.deepEqual(await names(), ['a', 'a1', 'b', 'b1', 'b3', 'c'])
+
+    await send([message('y'), reaction('y1', 'y')])
+    await send([message('x'), reaction('x1', 'x'), message('y'), reaction('y2', 'y')], { markReadBy: owner.userId })
+    assert.deepEqual(await names(), ['x', 'x1', 'y', 'y1', 'a', 'a1', 'b', 'b1', 'b3', 'c'])
+    const receipts = await rig.instance.storage.find('receipt', { where: { type: 'm.read' } })
+    assert.deepEqual([receipts.map(({ eventId }) => eventId), roomId], [['$y'], roomId])
+  })
+
+  test('what was encrypted anew counts as there, and the first ciphertext stays', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, event } = await portal(rig)
+    const encrypted = (name: string, ciphertext: string) => ({ ...message(name, { ciphertext }), type: 'm.room.encrypted' })
+    await send([encrypted('a', 'one'), encrypted('b', 'two')], { forward: true })
+    await send([encrypted('a', 'three'), encrypted('b', 'four'), encrypted('c', 'five')], { forward: true })
+    assert.deepEqual(await names(), ['a', 'b', 'c'])
+    assert.deepEqual((await event('a')).content, { ciphertext: 'one' })
+    await assert.rejects(send([message('a', { ciphertext: 'one' }), encrypted('d', '')], { forward: true }), { errcode: 'M_INVALID_PARAM' })
+  })
+
   test('what was emptied since counts as there, and stays empty', async (t) => {
     await using rig = await openRig(await place(t))
     const { send, event, names, roomId, ghost: sender } = await portal(rig)
