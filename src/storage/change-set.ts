@@ -7,6 +7,10 @@ export interface RangeRemovals {
   notifications: { user: number; room: number; upTo: number; thread?: string }
   /** everything that was delivered to an appservice */
   interest: { appservice: number; upTo: number }
+  /** messages of a device up to a position */
+  toDevice: { user: number; deviceId: string; upTo: number }
+  /** one-time keys of a device, handed out or not */
+  oneTimeKeys: { user: number; deviceId: string }
 }
 export type RangeKind = keyof RangeRemovals
 

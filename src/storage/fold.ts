@@ -42,6 +42,8 @@ export interface Batch {
 const rangeTables = {
   notifications: { table: 'notification', scope: ['user', 'room'] },
   interest: { table: 'interest', scope: ['appservice'] },
+  toDevice: { table: 'toDevice', scope: ['user', 'deviceId'] },
+  oneTimeKeys: { table: 'oneTimeKey', scope: ['user', 'deviceId'] },
 } as const satisfies Record<RangeKind, { table: TableName; scope: readonly string[] }>
 
 const scopes = new Map<TableName, readonly string[]>(Object.values(rangeTables).map(({ table, scope }) => [table, scope]))

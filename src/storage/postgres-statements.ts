@@ -80,6 +80,23 @@ const rangeTexts: Record<RangeKind, { text: string; columns: readonly [string, C
       ['upTo', 'bigint'],
     ],
   },
+  toDevice: {
+    text: `DELETE FROM "to_device" t USING unnest($1::int[], $2::bigint[], $3::text[], $4::bigint[]) AS r("instance", "user", "deviceId", "upTo")
+      WHERE t."instance" = r."instance" AND t."user" = r."user" AND t."deviceId" = r."deviceId" AND t."position" <= r."upTo"`,
+    columns: [
+      ['user', 'bigint'],
+      ['deviceId', 'text'],
+      ['upTo', 'bigint'],
+    ],
+  },
+  oneTimeKeys: {
+    text: `DELETE FROM "one_time_key" t USING unnest($1::int[], $2::bigint[], $3::text[]) AS r("instance", "user", "deviceId")
+      WHERE t."instance" = r."instance" AND t."user" = r."user" AND t."deviceId" = r."deviceId"`,
+    columns: [
+      ['user', 'bigint'],
+      ['deviceId', 'text'],
+    ],
+  },
 }
 
 function rangeStatement(range: RangeKind, removals: readonly RangeRemoval[]): Statement {

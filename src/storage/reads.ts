@@ -1,8 +1,8 @@
 /** The reads of an instance that are the same SQL on both engines. */
 import type { KeyOf } from './change-set.ts'
-import type { Dialect, Queries, Query } from './query.ts'
+import { columnList, type Dialect, type Queries, type Query } from './query.ts'
 import type { Find, StateText, Storage, Thread, Where } from './storage.ts'
-import type { Rows, TableName } from './tables.ts'
+import { type Rows, type TableName, tables } from './tables.ts'
 
 export type Read = (query: Query) => Promise<unknown[]>
 export type SharedReads = Omit<Storage, 'lastEvents' | 'eventsAt' | 'eventsById' | 'relationsTo' | 'membersAt' | 'firstMembers'>
@@ -71,6 +71,24 @@ export function sharedReads(read: Read, queries: Queries, instance: number): Sha
         : { sql: texts.unreadCounts, parameters: [instance, user, upTo] }
       return (await read(query)) as { room: number; thread: string; notify: number; highlight: number }[]
     },
+    async toDeviceSurplus(user, deviceId, { messages, bytes }) {
+      const rows = await read({ sql: texts.toDeviceSurplus, parameters: [instance, user, deviceId, messages, bytes] })
+      return (rows[0] as { position: number | null } | undefined)?.position ?? null
+    },
+    async membersWithKeys(rooms) {
+      if (rooms.length === 0) return []
+      return (await read({ sql: texts.membersWithKeys, parameters: [instance, list(rooms)] })) as Rows['membership'][]
+    },
+    async sharingRooms(user, others) {
+      if (others.length === 0) return []
+      const rows = await read({ sql: texts.sharingRooms, parameters: [instance, list(others), user] })
+      return (rows as { user: number }[]).map((row) => row.user)
+    },
+    async departedWithKeys(user, rooms) {
+      if (rooms.length === 0) return []
+      const rows = await read({ sql: texts.departedWithKeys, parameters: [instance, user, list(rooms)] })
+      return (rows as { user: number }[]).map((row) => row.user)
+    },
     async roomsByActivity(user, { before, limit }) {
       const parameters = [instance, user, before ?? Number.MAX_SAFE_INTEGER, limit]
       return (await read({ sql: texts.roomsByActivity, parameters })) as { room: number; order: number }[]
@@ -86,6 +104,10 @@ interface Texts {
   readonly appserviceCounts: string
   readonly unreadCounts: string
   readonly unreadCountsOf: string
+  readonly toDeviceSurplus: string
+  readonly membersWithKeys: string
+  readonly sharingRooms: string
+  readonly departedWithKeys: string
   readonly roomsByActivity: string
 }
 
@@ -153,6 +175,33 @@ function makeTexts(dialect: Dialect): Texts {
     ),
     unreadCounts: unread(''),
     unreadCountsOf: unread(` AND ${among('"room"')}`),
+    // The length of a text is known without reading it.
+    toDeviceSurplus: finish(
+      `WITH "newest" AS (SELECT "position", row_number() OVER "back" AS "messages", sum(octet_length("content")) OVER "back" AS "bytes"
+        FROM "to_device" WHERE "instance" = ? AND "user" = ? AND "deviceId" = ? WINDOW "back" AS (ORDER BY "position" DESC))
+        SELECT max("position") AS "position" FROM "newest" WHERE "messages" > ? OR "bytes" > ?`,
+    ),
+    // The few users with keys are looked up in each room, not its members among them: a room may have thousands.
+    membersWithKeys: finish(
+      `SELECT ${columnList(tables.membership, 'm')} FROM "room" r CROSS JOIN "device_list_change" k CROSS JOIN "membership" m
+        WHERE r."instance" = ? AND ${dialect.among('r."key"', 'bigint')} AND k."instance" = r."instance"
+        AND m."instance" = r."instance" AND m."room" = r."key" AND m."user" = k."user"`,
+    ),
+    // Ends at the first room that they share. Which rooms the other has comes from the index alone (`i`): of most of them nothing more is
+    // read, because the first one is not there.
+    sharingRooms: finish(
+      `SELECT u."key" AS "user" FROM "user" u WHERE u."instance" = ? AND ${dialect.among('u."key"', 'bigint')} AND EXISTS (
+        SELECT 1 FROM "membership" i CROSS JOIN "membership" m CROSS JOIN "membership" t CROSS JOIN "room" r
+        WHERE i."instance" = u."instance" AND i."user" = u."key"
+        AND m."instance" = i."instance" AND m."room" = i."room" AND m."user" = ? AND m."membership" = 'join'
+        AND t."instance" = i."instance" AND t."room" = i."room" AND t."user" = i."user" AND t."membership" IN ('join', 'invite')
+        AND r."instance" = i."instance" AND r."key" = i."room")`,
+    ),
+    departedWithKeys: finish(
+      `SELECT DISTINCT t."user" FROM "departure" d CROSS JOIN "device_list_change" k CROSS JOIN "departure" t
+        WHERE d."instance" = ? AND d."user" = ? AND ${dialect.among('d."room"', 'bigint')} AND d."ts" IS NOT NULL AND k."instance" = d."instance"
+        AND k."user" <> d."user" AND t."instance" = d."instance" AND t."user" = k."user" AND t."room" = d."room" AND t."ts" IS NOT NULL`,
+    ),
     // One look at the end of each room's events. A deleted room has no row, while its memberships wait to be reclaimed.
     roomsByActivity: finish(
       `WITH "joined" AS MATERIALIZED (

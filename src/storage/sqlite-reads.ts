@@ -16,7 +16,7 @@ const columns = columnList(tables.event)
 const lastText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" > ? AND "order" <= ? ORDER BY "order" DESC LIMIT ?`
 const atText = `SELECT ${columns} FROM "event" WHERE "instance" = ? AND "room" = ? AND "order" = ?`
 
-// The list leads: asked for `IN` it, SQLite would go through the whole room.
+// The list leads, so that nothing but looking up each of it is left to SQLite.
 const byIdText = `SELECT ${columnList(tables.event, 'e')} FROM json_each(?) i CROSS JOIN "event" e
   WHERE e."instance" = ? AND e."room" = ? AND e."eventId" = i."value"`
 

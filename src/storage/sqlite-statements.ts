@@ -20,6 +20,8 @@ export const rangeTexts: Record<RangeKind, string> = {
   notifications:
     'DELETE FROM "notification" WHERE "instance" = @instance AND "user" = @user AND "room" = @room AND "order" <= @upTo AND (@thread IS NULL OR "thread" = @thread)',
   interest: 'DELETE FROM "interest" WHERE "instance" = @instance AND "appservice" = @appservice AND "position" <= @upTo',
+  toDevice: 'DELETE FROM "to_device" WHERE "instance" = @instance AND "user" = @user AND "deviceId" = @deviceId AND "position" <= @upTo',
+  oneTimeKeys: 'DELETE FROM "one_time_key" WHERE "instance" = @instance AND "user" = @user AND "deviceId" = @deviceId',
 }
 
 function quoted(names: readonly string[]): string {

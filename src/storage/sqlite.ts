@@ -7,6 +7,7 @@ import { type Dialect, Queries, type Query } from './query.ts'
 import { connect } from './sqlite-connection.ts'
 import { SqliteReader } from './sqlite-reader.ts'
 import { sqliteStorage } from './sqlite-reads.ts'
+import { describeTables } from './sqlite-statistics.ts'
 import { type Answer, notOwned, type Request } from './sqlite-worker-messages.ts'
 import type { Storage } from './storage.ts'
 
@@ -40,12 +41,13 @@ export class SqliteEngine implements Engine {
   private ended: Error | null = null
   private closing = false
 
-  /** Migrates the file, then opens both sides. The caller holds the lock of the file. */
+  /** Migrates and describes the file, then opens both sides. The caller holds the lock of the file. */
   constructor(options: SqliteOptions) {
     const { path, autoCheckpoint } = options
     const database = connect({ path, readOnly: false, autoCheckpoint })
     try {
       migrateSqlite(database, options.nowMs)
+      describeTables(database)
     } finally {
       database.close()
     }

@@ -9,7 +9,7 @@ export type Value = string | number | null
 export type Condition =
   | Value
   | { in: readonly Value[] }
-  | { gt?: number; gte?: number; lt?: number; lte?: number }
+  | { gt?: number | string; gte?: number; lt?: number; lte?: number }
   | { not: Value }
   | { startsWith: string }
 /** Columns → conditions, all of which must hold; `instance` is added by the storage itself. */
@@ -100,6 +100,14 @@ export interface Storage {
     rooms?: readonly number[],
     upTo?: number,
   ): Promise<{ room: number; thread: string; notify: number; highlight: number }[]>
+  /** Position of the newest message of a device that is not among its newest `messages`, or beyond their newest `bytes`; null when all are. */
+  toDeviceSurplus(user: number, deviceId: string, most: { messages: number; bytes: number }): Promise<number | null>
+  /** Memberships in these rooms, of users who have or had device keys; none of a room that was deleted. */
+  membersWithKeys(rooms: readonly number[]): Promise<Rows['membership'][]>
+  /** Of these users those who are joined or invited to a room that the user is joined to. */
+  sharingRooms(user: number, others: readonly number[]): Promise<number[]>
+  /** Users who have or had device keys and were in one of these rooms when it was deleted, as the user was. */
+  departedWithKeys(user: number, rooms: readonly number[]): Promise<number[]>
   /** Joined rooms of a user with the order of each room's newest event, newest first. */
   roomsByActivity(user: number, options: { before?: number; limit: number }): Promise<{ room: number; order: number }[]>
 }

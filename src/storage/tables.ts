@@ -104,6 +104,123 @@ export interface MediaRow {
   uploadHash: string | null
 }
 
+export interface DeviceKeysRow {
+  instance: number
+  user: number
+  deviceId: string
+  json: string
+  position: number
+}
+
+export interface OneTimeKeyRow {
+  instance: number
+  user: number
+  deviceId: string
+  keyId: string
+  algorithm: string
+  order: number
+  json: string
+  claimedAt: number | null
+}
+
+export interface FallbackKeyRow {
+  instance: number
+  user: number
+  deviceId: string
+  algorithm: string
+  keyId: string
+  json: string
+  used: number
+}
+
+export interface KeyCountRow {
+  instance: number
+  user: number
+  deviceId: string
+  counts: string
+  unusedFallback: string
+  appservice: number | null
+  position: number
+}
+
+export interface CrossSigningKeyRow {
+  instance: number
+  user: number
+  usage: string
+  publicKey: string
+  json: string
+  position: number
+}
+
+export interface SignatureRow {
+  instance: number
+  user: number
+  target: string
+  signer: number
+  keyId: string
+  signature: string
+  position: number
+}
+
+export interface DeviceListChangeRow {
+  instance: number
+  user: number
+  position: number
+}
+
+export interface ToDeviceRow {
+  instance: number
+  user: number
+  deviceId: string
+  position: number
+  type: string
+  sender: string
+  content: string
+  createdAt: number
+  appservice: number | null
+}
+
+export interface DehydratedDeviceRow {
+  instance: number
+  user: number
+  deviceId: string
+  deviceData: string
+  createdAt: number
+}
+
+export interface BackupVersionRow {
+  instance: number
+  user: number
+  version: number
+  algorithm: string
+  authData: string
+  backup: number
+  sessions: number
+  etag: number
+  deleted: number
+  createdAt: number
+}
+
+export interface BackupRoomRow {
+  instance: number
+  user: number
+  backup: number
+  roomId: string
+  key: number
+  sessions: number
+}
+
+export interface BackupSessionRow {
+  instance: number
+  user: number
+  backupRoom: number
+  sessionId: string
+  firstMessageIndex: number
+  forwardedCount: number
+  isVerified: number
+  sessionData: string
+}
+
 export interface InstanceRow {
   key: number
   name: string | null
@@ -270,6 +387,7 @@ export interface DeviceRow {
   refreshHash: string | null
   oldHashes: string | null
   position: number
+  syncedAt: number | null
 }
 
 export interface AccountDataRow {
@@ -322,6 +440,18 @@ export interface Rows {
   checkpoint: CheckpointRow
   job: JobRow
   media: MediaRow
+  deviceKeys: DeviceKeysRow
+  oneTimeKey: OneTimeKeyRow
+  fallbackKey: FallbackKeyRow
+  keyCount: KeyCountRow
+  crossSigningKey: CrossSigningKeyRow
+  signature: SignatureRow
+  deviceListChange: DeviceListChangeRow
+  toDevice: ToDeviceRow
+  dehydratedDevice: DehydratedDeviceRow
+  backupVersion: BackupVersionRow
+  backupRoom: BackupRoomRow
+  backupSession: BackupSessionRow
   instance: InstanceRow
   ownership: OwnershipRow
   secret: SecretRow
@@ -476,6 +606,171 @@ export const tables = {
       uploadHash: 'text',
     },
     key: ['instance', 'mediaId'],
+    unique: [],
+  },
+  deviceKeys: {
+    name: 'device_keys',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      deviceId: 'text',
+      json: 'text',
+      position: 'bigint',
+    },
+    key: ['instance', 'user', 'deviceId'],
+    unique: [],
+  },
+  oneTimeKey: {
+    name: 'one_time_key',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      deviceId: 'text',
+      keyId: 'text',
+      algorithm: 'text',
+      order: 'bigint',
+      json: 'text',
+      claimedAt: 'bigint',
+    },
+    key: ['instance', 'user', 'deviceId', 'keyId'],
+    unique: [],
+  },
+  fallbackKey: {
+    name: 'fallback_key',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      deviceId: 'text',
+      algorithm: 'text',
+      keyId: 'text',
+      json: 'text',
+      used: 'int',
+    },
+    key: ['instance', 'user', 'deviceId', 'algorithm'],
+    unique: [],
+  },
+  keyCount: {
+    name: 'key_count',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      deviceId: 'text',
+      counts: 'text',
+      unusedFallback: 'text',
+      appservice: 'bigint',
+      position: 'bigint',
+    },
+    key: ['instance', 'user', 'deviceId'],
+    unique: [],
+  },
+  crossSigningKey: {
+    name: 'cross_signing_key',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      usage: 'text',
+      publicKey: 'text',
+      json: 'text',
+      position: 'bigint',
+    },
+    key: ['instance', 'user', 'usage'],
+    unique: [],
+  },
+  signature: {
+    name: 'signature',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      target: 'text',
+      signer: 'bigint',
+      keyId: 'text',
+      signature: 'text',
+      position: 'bigint',
+    },
+    key: ['instance', 'user', 'target', 'signer', 'keyId'],
+    unique: [],
+  },
+  deviceListChange: {
+    name: 'device_list_change',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      position: 'bigint',
+    },
+    key: ['instance', 'user'],
+    unique: [],
+  },
+  toDevice: {
+    name: 'to_device',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      deviceId: 'text',
+      position: 'bigint',
+      type: 'text',
+      sender: 'text',
+      content: 'text',
+      createdAt: 'bigint',
+      appservice: 'bigint',
+    },
+    key: ['instance', 'user', 'deviceId', 'position'],
+    unique: [],
+  },
+  dehydratedDevice: {
+    name: 'dehydrated_device',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      deviceId: 'text',
+      deviceData: 'text',
+      createdAt: 'bigint',
+    },
+    key: ['instance', 'user'],
+    unique: [],
+  },
+  backupVersion: {
+    name: 'backup_version',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      version: 'int',
+      algorithm: 'text',
+      authData: 'text',
+      backup: 'bigint',
+      sessions: 'int',
+      etag: 'bigint',
+      deleted: 'int',
+      createdAt: 'bigint',
+    },
+    key: ['instance', 'user', 'version'],
+    unique: [],
+  },
+  backupRoom: {
+    name: 'backup_room',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      backup: 'bigint',
+      roomId: 'text',
+      key: 'bigint',
+      sessions: 'int',
+    },
+    key: ['instance', 'user', 'backup', 'roomId'],
+    unique: [],
+  },
+  backupSession: {
+    name: 'backup_session',
+    columns: {
+      instance: 'int',
+      user: 'bigint',
+      backupRoom: 'bigint',
+      sessionId: 'text',
+      firstMessageIndex: 'int',
+      forwardedCount: 'int',
+      isVerified: 'int',
+      sessionData: 'text',
+    },
+    key: ['instance', 'user', 'backupRoom', 'sessionId'],
     unique: [],
   },
   instance: {
@@ -706,6 +1001,7 @@ export const tables = {
       refreshHash: 'text',
       oldHashes: 'text',
       position: 'bigint',
+      syncedAt: 'bigint',
     },
     key: ['instance', 'user', 'deviceId'],
     unique: [],

@@ -133,9 +133,12 @@ export class Memory {
   }
 }
 
-/** The texts that a row can be large by. */
+/** The texts that a row can be large by; a list is as large as what is in it. */
 function textBytes(value: unknown): number {
   if (typeof value !== 'object' || value === null) return 0
-  const { json, content } = value as { json?: unknown; content?: unknown }
-  return (typeof json === 'string' ? json.length : 0) + (typeof content === 'string' ? content.length : 0)
+  if (Array.isArray(value)) return value.reduce((bytes: number, item) => bytes + textBytes(item), 0)
+  const { json, content, authData, deviceData } = value as Readonly<Record<string, unknown>>
+  let bytes = 0
+  for (const text of [json, content, authData, deviceData]) if (typeof text === 'string') bytes += text.length
+  return bytes
 }

@@ -43,6 +43,7 @@ const onText: fc.Arbitrary<Condition> = fc.oneof(
   fc.record({ in: fc.array(fc.option(text), { maxLength: 3 }) }),
   fc.record({ not: fc.option(text) }),
   fc.record({ startsWith: text }),
+  fc.record({ gt: text }),
 )
 const onNumber: fc.Arbitrary<Condition> = fc.oneof(
   number,
@@ -77,7 +78,10 @@ function fulfils(value: Value, condition: Condition): boolean {
   const { gt, gte, lt, lte } = condition
   const at = Number(value)
   return (
-    (gt === undefined || at > gt) && (gte === undefined || at >= gte) && (lt === undefined || at < lt) && (lte === undefined || at <= lte)
+    (gt === undefined || compare(value, gt) > 0) &&
+    (gte === undefined || at >= gte) &&
+    (lt === undefined || at < lt) &&
+    (lte === undefined || at <= lte)
   )
 }
 

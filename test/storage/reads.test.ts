@@ -226,6 +226,23 @@ await onBothEngines('reading', (place) => {
     assert.deepEqual(await page({ before: 32, limit: 10 }), ['1 31'])
   })
 
+  test('toDeviceSurplus: where the newest messages of a device end, by their number and by the bytes of their contents', async (t) => {
+    const here = await place(t)
+    const storage = await filled(here, (c, instance) => {
+      const message = { instance, type: 'm.x', sender: '@a:test', createdAt: 1, appservice: null }
+      for (let position = 1; position <= 10; position++) c.put('toDevice', { ...message, user: 1, deviceId: 'A', position, content: '"é"' })
+      for (const [user, deviceId] of [
+        [1, 'B'],
+        [2, 'A'],
+      ] as const)
+        for (let position = 11; position <= 20; position++) c.put('toDevice', { ...message, user, deviceId, position, content: '{}' })
+    })
+    const surplus = (messages: number, bytes: number) => storage.toDeviceSurplus(1, 'A', { messages, bytes })
+    assert.deepEqual([await surplus(10, 40), await surplus(3, 40), await surplus(10, 39), await surplus(10, 12)], [null, 7, 1, 7])
+    assert.deepEqual([await surplus(0, 40), await surplus(10, 0)], [10, 10])
+    assert.equal(await storage.toDeviceSurplus(3, 'A', { messages: 0, bytes: 0 }), null)
+  })
+
   test('an event with 5 000 rooms beside it is found by key, not by a search', { timeout: 20_000 }, async (t) => {
     const here = await place(t)
     const shard = await here.open()
