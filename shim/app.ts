@@ -226,7 +226,7 @@ function doorOf({ host, admission, rateLimits, rateClasses, prefixOf, addressOf 
     async identify(headers, query, prefix, ip) {
       // What an appservice may do as the owner is said field by field in the schema.
       const asks = { auth: 'accessTokenOptional', puppet: true, named: false } as const
-      const identity = (await identify(host, asks, headers, query, prefix))!
+      const identity = (await identify(host, asks, headers, query, prefix, ip))!
       const { actor, instance } = identity
       if (host.config.rateLimits && (actor?.appservice ?? null) === null)
         rateLimits.check(instance, actor?.userId ?? subscriberOf(ip), 'usual', host.ports.now())

@@ -49,8 +49,8 @@ function sameSecret(one: string, other: string): boolean {
  * The token's record decides, and a prefix must agree with it; then an as_token may name whom it acts as
  * (https://spec.matrix.org/v1.19/application-service-api/#identity-assertion).
  */
-export async function authenticate(host: Host, token: string, prefix: string | null, query: Query): Promise<Identity> {
-  const identity = await host.authenticate(token, prefix)
+async function authenticate(host: Host, token: string, prefix: string | null, query: Query, ip: string): Promise<Identity> {
+  const identity = await host.authenticate(token, prefix, ip)
   if (identity.actor.appservice === null) return identity
   const userId = identifier(query, 'user_id')
   const deviceId = identifier(query, 'device_id') ?? identifier(query, 'org.matrix.msc3202.device_id')
@@ -66,6 +66,7 @@ export async function identify(
   headers: IncomingMessage['headers'],
   query: Query,
   prefix: string | null,
+  ip: string,
 ): Promise<Pick<Context, 'instance' | 'actor'> | null> {
   if (request.auth === 'management') return manage(host, readBearer(headers), prefix)
   const token = request.auth === 'none' ? null : readToken(headers, query)
@@ -74,7 +75,7 @@ export async function identify(
     if (prefix !== null) return { instance: requireActive(host, await instanceOf(host, prefix)), actor: null }
     return request.named ? null : { instance: await host.defaultInstance(), actor: null }
   }
-  const identity = await authenticate(host, token, prefix, query)
+  const identity = await authenticate(host, token, prefix, query, ip)
   if (request.auth === 'appservice' && identity.actor.appservice === null) throw forbidden('Only appservices may do this')
   if (identity.actor.puppet && !request.puppet) throw forbidden('An appservice may not do this for the owner')
   return identity

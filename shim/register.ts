@@ -118,7 +118,7 @@ function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
     const query = request.query as Query
     const prefix = runtime.prefixOf(request.raw)
     context.prefixed = prefix !== null
-    const identity = await identify(host, asks, request.headers, query, prefix)
+    const identity = await identify(host, asks, request.headers, query, prefix, context.ip)
     if (identity) {
       context.instance = identity.instance
       context.actor = identity.actor

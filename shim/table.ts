@@ -11,11 +11,16 @@ import * as beeperChatMerging from './endpoints/beeper-chat-merging.ts'
 import * as beeperInbox from './endpoints/beeper-inbox.ts'
 import * as beeperRooms from './endpoints/beeper-rooms.ts'
 import * as capabilities from './endpoints/capabilities.ts'
+import * as crossSigning from './endpoints/cross-signing.ts'
+import * as dehydratedDevices from './endpoints/dehydrated-devices.ts'
+import * as deviceLists from './endpoints/device-lists.ts'
 import * as devices from './endpoints/devices.ts'
 import * as directory from './endpoints/directory.ts'
 import * as discovery from './endpoints/discovery.ts'
 import * as filter from './endpoints/filter.ts'
 import { fixedReplies } from './endpoints/fixed-replies.ts'
+import * as keyBackup from './endpoints/key-backup.ts'
+import * as keys from './endpoints/keys.ts'
 import * as login from './endpoints/login.ts'
 import * as media from './endpoints/media.ts'
 import * as profile from './endpoints/profile.ts'
@@ -25,6 +30,7 @@ import * as relations from './endpoints/relations.ts'
 import * as roomEvents from './endpoints/room-events.ts'
 import * as roomMembership from './endpoints/room-membership.ts'
 import * as rooms from './endpoints/rooms.ts'
+import * as sendToDevice from './endpoints/send-to-device.ts'
 import * as server from './endpoints/server.ts'
 import * as sync from './endpoints/sync.ts'
 import * as typing from './endpoints/typing.ts'
@@ -43,10 +49,15 @@ const sections: Readonly<Record<string, Readonly<Record<string, Endpoint>>>> = {
   'beeper-chat-merging': beeperChatMerging,
   'beeper-rooms': beeperRooms,
   capabilities,
+  'cross-signing': crossSigning,
+  'dehydrated-devices': dehydratedDevices,
+  'device-lists': deviceLists,
   devices,
   discovery,
   filter,
   'fixed-replies': fixedReplies,
+  keys,
+  'key-backup': keyBackup,
   login,
   media,
   profile,
@@ -57,6 +68,7 @@ const sections: Readonly<Record<string, Readonly<Record<string, Endpoint>>>> = {
   'room-events': roomEvents,
   'room-membership': roomMembership,
   rooms,
+  'send-to-device': sendToDevice,
   typing,
   server,
   sync,

@@ -28,7 +28,8 @@ const builders = {
   Literal: (value: string | number | boolean): Schema => ({ type: typeof value, const: value }),
   Array: (items: Schema, options: Schema = {}): Schema => ({ type: 'array', items, ...options }),
   Union: (anyOf: readonly Schema[], options: Schema = {}): Schema => ({ anyOf, ...options }),
-  Record: (_key: Schema, value: Schema): Schema => ({ type: 'object', patternProperties: { '^.*$': value } }),
+  // TypeBox has '^.*$', which would let keys with a line break pass unseen.
+  Record: (_key: Schema, value: Schema): Schema => ({ type: 'object', patternProperties: { '': value } }),
   Unsafe: (schema: Schema): Schema => ({ ...schema }),
 }
 

@@ -69,14 +69,16 @@ async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, runtime: Runtime
   const { host, addressOf } = runtime
   const { request, socket, head, query, params } = upgrade
   checkParams(params)
+  const ip = addressOf(request)
   const identity = await identify(
     host,
     { auth: endpoint.auth, puppet: endpoint.puppet, named: false },
     request.headers,
     query,
     upgrade.prefix,
+    ip,
   )
-  const context = new RequestContext(host, addressOf(request), request.headers['user-agent'])
+  const context = new RequestContext(host, ip, request.headers['user-agent'])
   context.instance = identity!.instance
   context.actor = identity!.actor
   socket.once('close', () => context.close())

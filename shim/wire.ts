@@ -4,9 +4,11 @@ import { MatrixError } from '../src/errors.ts'
 
 /** Deeper JSON is refused: it is never meant well, and everything that walks it recurses. */
 const deepest = 100
+/** Commas and colons; a body of 1 MiB cannot have as many. A large one of nothing but small values would take the process a second. */
+const mostSeparators = 600_000
 
 /**
- * A request body. Tolerant: what JSON.parse takes, up to a depth. Strict, for event content: also no fractions, exponents, integers beyond
+ * A request body. Tolerant: what JSON.parse takes, up to a depth and a number of values. Strict, for event content: also no fractions, exponents, integers beyond
  * ±(2^53 − 1) (https://spec.matrix.org/v1.19/appendices/#canonical-json) and no duplicate keys. `__proto__` is a key like any other.
  */
 export function readJson(bytes: Buffer, strict: boolean): unknown {
@@ -31,10 +33,11 @@ function notJson(): MatrixError {
 const quote = 0x22
 const backslash = 0x5c
 
-/** One pass over what lies outside strings: checks depth and numbers, returns the number of colons. */
+/** One pass over what lies outside strings: checks depth, size and numbers, returns the number of colons. */
 function scan(text: string, strict: boolean): number {
   let depth = 0
   let colons = 0
+  let commas = 0
   for (let i = 0; i < text.length; i++) {
     const char = text.charCodeAt(i)
     if (char === quote) {
@@ -44,8 +47,10 @@ function scan(text: string, strict: boolean): number {
       if (++depth > deepest) throw new MatrixError('M_BAD_JSON', 'The JSON is nested too deeply')
     } else if (char === 0x7d || char === 0x5d) {
       depth--
-    } else if (char === 0x3a) {
-      colons++
+    } else if (char === 0x3a || char === 0x2c) {
+      if (char === 0x3a) colons++
+      else commas++
+      if (colons + commas > mostSeparators) throw new MatrixError('M_BAD_JSON', 'The JSON has too many values')
     } else if (strict && (char === 0x2d || (char >= 0x30 && char <= 0x39))) {
       i = endOfNumber(text, i) - 1
     }

@@ -104,3 +104,16 @@ export const changePassword = endpoint({
   }),
   response: () => ({}),
 })
+
+/** https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3accountdeactivate */
+export const deactivateAccount = endpoint({
+  method: 'POST',
+  path: '/_matrix/client/v3/account/deactivate',
+  auth: 'accessToken',
+  rateLimited: 'login',
+  body: Type.Object({ auth: Type.Optional(AnyObject), erase: Type.Optional(Type.Boolean()), id_server: Type.Optional(Type.String()) }),
+  operation: graphql(`mutation DeactivateAccount($auth: JsonObject) { deactivateAccount(auth: $auth) }`),
+  variables: ({ body }) => ({ auth: body.auth ?? null }),
+  // No identity server knows anything of ours.
+  response: () => ({ id_server_unbind_result: 'no-support' }),
+})

@@ -38,13 +38,16 @@ const register = graphql(`
   }
 `)
 
+/** The configurations that bbctl writes want it, also for a bridge that was registered before. */
+const encrypting = { 'org.matrix.msc3202': true }
+
 /** `push: false`: the bridge opens a websocket. */
 function registerVariables(request: Named & { readonly body: RegisterGiven }) {
   const { address, push, receive_ephemeral } = request.body
   return {
     id: bridgeOf(request),
     url: push === false ? 'websocket' : (address ?? null),
-    registration: receive_ephemeral === undefined ? null : { receive_ephemeral },
+    registration: { ...encrypting, ...(receive_ephemeral !== undefined && { receive_ephemeral }) },
   }
 }
 

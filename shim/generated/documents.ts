@@ -80,6 +80,15 @@ export interface RegisterInput {
   readonly username?: string | null | undefined
 }
 
+export interface RoomKeyInput {
+  readonly firstMessageIndex: number
+  readonly forwardedCount: number
+  readonly isVerified: boolean
+  readonly roomId: string
+  readonly sessionData: object
+  readonly sessionId: string
+}
+
 export type RoomPreset = 'PRIVATE_CHAT' | 'PUBLIC_CHAT' | 'TRUSTED_PRIVATE_CHAT'
 
 export interface SplitPartInput {
@@ -162,6 +171,10 @@ export interface Documents {
   `]: {
     variables: { readonly newPassword?: string | null | undefined; readonly logoutDevices?: boolean | null | undefined; readonly auth?: object | null | undefined }
     result: { readonly changePassword: boolean }
+  }
+  [`mutation DeactivateAccount($auth: JsonObject) { deactivateAccount(auth: $auth) }`]: {
+    variables: { readonly auth?: object | null | undefined }
+    result: { readonly deactivateAccount: boolean }
   }
   [`mutation PingBridge($id: String!, $transactionId: String) { pingBridge(id: $id, transactionId: $transactionId) }`]: {
     variables: { readonly id: string; readonly transactionId?: string | null | undefined }
@@ -282,6 +295,68 @@ export interface Documents {
     variables: {  }
     result: { readonly capabilities: object }
   }
+  [`
+    mutation UploadCrossSigningKeys(
+      $masterKey: JsonObject
+      $selfSigningKey: JsonObject
+      $userSigningKey: JsonObject
+      $auth: JsonObject
+    ) {
+      uploadCrossSigningKeys(masterKey: $masterKey, selfSigningKey: $selfSigningKey, userSigningKey: $userSigningKey, auth: $auth)
+    }
+  `]: {
+    variables: { readonly masterKey?: object | null | undefined; readonly selfSigningKey?: object | null | undefined; readonly userSigningKey?: object | null | undefined; readonly auth?: object | null | undefined }
+    result: { readonly uploadCrossSigningKeys: boolean }
+  }
+  [`mutation UploadSignatures($signatures: JsonObject!) { uploadSignatures(signatures: $signatures) }`]: {
+    variables: { readonly signatures: object }
+    result: { readonly uploadSignatures: object }
+  }
+  [`
+    mutation PutDehydratedDevice(
+      $deviceId: ID!, $deviceData: JsonObject!, $displayName: String, $deviceKeys: JsonObject!, $oneTimeKeys: JsonObject, $fallbackKeys: JsonObject
+    ) {
+      putDehydratedDevice(
+        deviceId: $deviceId, deviceData: $deviceData, displayName: $displayName, deviceKeys: $deviceKeys
+        oneTimeKeys: $oneTimeKeys, fallbackKeys: $fallbackKeys
+      ) { deviceId }
+    }
+  `]: {
+    variables: { readonly deviceId: string; readonly deviceData: object; readonly displayName?: string | null | undefined; readonly deviceKeys: object; readonly oneTimeKeys?: object | null | undefined; readonly fallbackKeys?: object | null | undefined }
+    result: { readonly putDehydratedDevice: ({ readonly deviceId: string }) }
+  }
+  [`query DehydratedDevice { dehydratedDevice { deviceId deviceData } }`]: {
+    variables: {  }
+    result: { readonly dehydratedDevice: ({ readonly deviceId: string; readonly deviceData: object }) }
+  }
+  [`mutation DeleteDehydratedDevice { deleteDehydratedDevice }`]: {
+    variables: {  }
+    result: { readonly deleteDehydratedDevice: string }
+  }
+  [`
+    query DehydratedDeviceEvents($deviceId: ID!, $from: String) {
+      dehydratedMessages(deviceId: $deviceId, from: $from) { messages nextBatch hasMore }
+    }
+  `]: {
+    variables: { readonly deviceId: string; readonly from?: string | null | undefined }
+    result: { readonly dehydratedMessages: ({ readonly messages: readonly (object)[]; readonly nextBatch: string; readonly hasMore: boolean }) }
+  }
+  [`
+    query DehydratedDeviceEventsOfOld($deviceId: ID!, $from: String) {
+      dehydratedMessages(deviceId: $deviceId, from: $from) { messages nextBatch }
+    }
+  `]: {
+    variables: { readonly deviceId: string; readonly from?: string | null | undefined }
+    result: { readonly dehydratedMessages: ({ readonly messages: readonly (object)[]; readonly nextBatch: string }) }
+  }
+  [`
+    query DeviceLists($from: String!, $to: String!) {
+      deviceLists(from: $from, to: $to) { changed left }
+    }
+  `]: {
+    variables: { readonly from: string; readonly to: string }
+    result: { readonly deviceLists: ({ readonly changed: readonly (string)[]; readonly left: readonly (string)[] }) }
+  }
   [`query Devices { devices { deviceId displayName lastSeenIp lastSeenTs } }`]: {
     variables: {  }
     result: { readonly devices: readonly (({ readonly deviceId: string; readonly displayName: string | null; readonly lastSeenIp: string | null; readonly lastSeenTs: number }))[] }
@@ -289,6 +364,26 @@ export interface Documents {
   [`query Device($deviceId: ID!) { device(deviceId: $deviceId) { deviceId displayName lastSeenIp lastSeenTs } }`]: {
     variables: { readonly deviceId: string }
     result: { readonly device: ({ readonly deviceId: string; readonly displayName: string | null; readonly lastSeenIp: string | null; readonly lastSeenTs: number }) }
+  }
+  [`
+    mutation UpdateDevice($deviceId: ID!, $displayName: String) {
+      updateDevice(deviceId: $deviceId, displayName: $displayName) { created }
+    }
+  `]: {
+    variables: { readonly deviceId: string; readonly displayName?: string | null | undefined }
+    result: { readonly updateDevice: ({ readonly created: boolean }) }
+  }
+  [`
+    mutation DeleteDevice($deviceIds: [ID!], $auth: JsonObject) { deleteDevices(deviceIds: $deviceIds, auth: $auth) }
+  `]: {
+    variables: { readonly deviceIds?: readonly (string)[] | null | undefined; readonly auth?: object | null | undefined }
+    result: { readonly deleteDevices: boolean }
+  }
+  [`
+    mutation DeleteDevices($deviceIds: [ID!], $auth: JsonObject) { deleteDevices(deviceIds: $deviceIds, auth: $auth) }
+  `]: {
+    variables: { readonly deviceIds?: readonly (string)[] | null | undefined; readonly auth?: object | null | undefined }
+    result: { readonly deleteDevices: boolean }
   }
   [`mutation CreateAlias($alias: String!, $roomId: ID!) { createAlias(alias: $alias, roomId: $roomId) }`]: {
     variables: { readonly alias: string; readonly roomId: string }
@@ -338,6 +433,102 @@ export interface Documents {
   [`query Filter($userId: ID, $filterId: ID!) { filter(userId: $userId, filterId: $filterId) }`]: {
     variables: { readonly userId?: string | null | undefined; readonly filterId: string }
     result: { readonly filter: object }
+  }
+  [`
+    mutation PostRoomKeysVersion($algorithm: String!, $authData: JsonObject!) {
+      createKeyBackup(algorithm: $algorithm, authData: $authData) { version }
+    }
+  `]: {
+    variables: { readonly algorithm: string; readonly authData: object }
+    result: { readonly createKeyBackup: ({ readonly version: string }) }
+  }
+  [`query RoomKeysVersionCurrent { keyBackup { version algorithm authData count etag } }`]: {
+    variables: {  }
+    result: { readonly keyBackup: ({ readonly version: string; readonly algorithm: string; readonly authData: object; readonly count: number; readonly etag: string }) }
+  }
+  [`query RoomKeysVersion($version: ID!) { keyBackup(version: $version) { version algorithm authData count etag } }`]: {
+    variables: { readonly version: string }
+    result: { readonly keyBackup: ({ readonly version: string; readonly algorithm: string; readonly authData: object; readonly count: number; readonly etag: string }) }
+  }
+  [`
+    mutation PutRoomKeysVersion($version: ID!, $algorithm: String!, $authData: JsonObject!) {
+      updateKeyBackup(version: $version, algorithm: $algorithm, authData: $authData) { version }
+    }
+  `]: {
+    variables: { readonly version: string; readonly algorithm: string; readonly authData: object }
+    result: { readonly updateKeyBackup: ({ readonly version: string }) }
+  }
+  [`mutation DeleteRoomKeysVersion($version: ID!) { deleteKeyBackup(version: $version) }`]: {
+    variables: { readonly version: string }
+    result: { readonly deleteKeyBackup: boolean }
+  }
+  [`
+    mutation PutRoomKeys($version: ID!, $keys: [RoomKeyInput!]!) { putRoomKeys(version: $version, keys: $keys) { etag count } }
+  `]: {
+    variables: { readonly version: string; readonly keys: readonly (RoomKeyInput)[] }
+    result: { readonly putRoomKeys: ({ readonly etag: string; readonly count: number }) }
+  }
+  [`
+    mutation PutRoomKeysByRoomId($version: ID!, $keys: [RoomKeyInput!]!) { putRoomKeys(version: $version, keys: $keys) { etag count } }
+  `]: {
+    variables: { readonly version: string; readonly keys: readonly (RoomKeyInput)[] }
+    result: { readonly putRoomKeys: ({ readonly etag: string; readonly count: number }) }
+  }
+  [`
+    mutation PutRoomKeyBySessionId($version: ID!, $keys: [RoomKeyInput!]!) { putRoomKeys(version: $version, keys: $keys) { etag count } }
+  `]: {
+    variables: { readonly version: string; readonly keys: readonly (RoomKeyInput)[] }
+    result: { readonly putRoomKeys: ({ readonly etag: string; readonly count: number }) }
+  }
+  [`query RoomKeys($version: ID!) { roomKeys(version: $version) }`]: {
+    variables: { readonly version: string }
+    result: { readonly roomKeys: JsonText }
+  }
+  [`query RoomKeysByRoomId($version: ID!, $roomId: ID!) { roomKeys(version: $version, roomId: $roomId) }`]: {
+    variables: { readonly version: string; readonly roomId: string }
+    result: { readonly roomKeys: JsonText }
+  }
+  [`
+    query RoomKeyBySessionId($version: ID!, $roomId: ID!, $sessionId: ID!) {
+      roomKey(version: $version, roomId: $roomId, sessionId: $sessionId) { firstMessageIndex forwardedCount isVerified sessionData }
+    }
+  `]: {
+    variables: { readonly version: string; readonly roomId: string; readonly sessionId: string }
+    result: { readonly roomKey: ({ readonly firstMessageIndex: number; readonly forwardedCount: number; readonly isVerified: boolean; readonly sessionData: object }) }
+  }
+  [`mutation DeleteRoomKeys($version: ID!) { deleteRoomKeys(version: $version) { etag count } }`]: {
+    variables: { readonly version: string }
+    result: { readonly deleteRoomKeys: ({ readonly etag: string; readonly count: number }) }
+  }
+  [`
+    mutation DeleteRoomKeysByRoomId($version: ID!, $roomId: ID!) { deleteRoomKeys(version: $version, roomId: $roomId) { etag count } }
+  `]: {
+    variables: { readonly version: string; readonly roomId: string }
+    result: { readonly deleteRoomKeys: ({ readonly etag: string; readonly count: number }) }
+  }
+  [`
+    mutation DeleteRoomKeyBySessionId($version: ID!, $roomId: ID!, $sessionId: ID!) {
+      deleteRoomKeys(version: $version, roomId: $roomId, sessionId: $sessionId) { etag count }
+    }
+  `]: {
+    variables: { readonly version: string; readonly roomId: string; readonly sessionId: string }
+    result: { readonly deleteRoomKeys: ({ readonly etag: string; readonly count: number }) }
+  }
+  [`
+    mutation UploadKeys($deviceKeys: EventContent, $oneTimeKeys: EventContent, $fallbackKeys: EventContent) {
+      uploadKeys(deviceKeys: $deviceKeys, oneTimeKeys: $oneTimeKeys, fallbackKeys: $fallbackKeys) { oneTimeKeys }
+    }
+  `]: {
+    variables: { readonly deviceKeys?: object | null | undefined; readonly oneTimeKeys?: object | null | undefined; readonly fallbackKeys?: object | null | undefined }
+    result: { readonly uploadKeys: ({ readonly oneTimeKeys: object }) }
+  }
+  [`query QueryKeys($deviceKeys: JsonObject!) { queryKeys(deviceKeys: $deviceKeys) }`]: {
+    variables: { readonly deviceKeys: object }
+    result: { readonly queryKeys: JsonText }
+  }
+  [`mutation ClaimKeys($oneTimeKeys: JsonObject!) { claimKeys(oneTimeKeys: $oneTimeKeys) }`]: {
+    variables: { readonly oneTimeKeys: object }
+    result: { readonly claimKeys: JsonText }
   }
   [`query LoginFlows { loginFlows { type getLoginToken } }`]: {
     variables: {  }
@@ -618,6 +809,14 @@ export interface Documents {
   [`query JoinedRooms { joinedRooms }`]: {
     variables: {  }
     result: { readonly joinedRooms: readonly (string)[] }
+  }
+  [`
+    mutation SendToDevice($eventType: String!, $txnId: String!, $messages: JsonObject!) {
+      sendToDevice(eventType: $eventType, txnId: $txnId, messages: $messages)
+    }
+  `]: {
+    variables: { readonly eventType: string; readonly txnId: string; readonly messages: object }
+    result: { readonly sendToDevice: boolean }
   }
   [`query Versions { versions { versions unstableFeatures } }`]: {
     variables: {  }

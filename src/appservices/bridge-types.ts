@@ -3,6 +3,7 @@ import type { AppserviceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { requireManager } from './managers.ts'
+import { devicesInTransactions } from './registration.ts'
 import { registerBridge } from './registrations.ts'
 
 const ports: Readonly<Record<string, number>> = {
@@ -34,7 +35,10 @@ export interface ConfigureBridge {
   readonly http?: boolean | null | undefined
 }
 
-/** Registers a bridge of this type unless it is registered already: with a websocket, else on this machine. Errors: those of registerBridge. */
+/**
+ * Registers a bridge of this type unless it is registered already: with a websocket, else on this machine. Its registration then says what its
+ * configuration needs. Errors: those of registerBridge.
+ */
 export async function configureBridge(instance: Instance, actor: Actor, args: ConfigureBridge): Promise<AppserviceRow> {
   requireManager(instance, actor)
   const id = args.id ?? args.type
@@ -45,5 +49,6 @@ export async function configureBridge(instance: Instance, actor: Actor, args: Co
   const usual = args.http || pushedTo.has(args.type) ? pushed : (standing?.url ?? 'websocket')
   // An address that only stays was not named: an operator does not vouch for an owner's by asking for the configuration.
   const url = args.url ?? (usual === standing?.url ? undefined : usual)
-  return registerBridge(instance, actor, { id, ...(url !== undefined && { url }) }, { bridgeType: args.type })
+  const given = { id, others: devicesInTransactions, ...(url !== undefined && { url }) }
+  return registerBridge(instance, actor, given, { bridgeType: args.type })
 }

@@ -5,6 +5,7 @@ import { literalPrefix, type NamespaceRule } from '../rules/namespaces.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { AppserviceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
+import { hasDevicesInTransactions } from './encryption.ts'
 import { wholeRegistration } from './registration.ts'
 
 export interface BridgeConfigOptions {
@@ -90,7 +91,8 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
       allow_discovery: false,
       secrets: { [userDomain]: `as_token:${row.asToken}` },
     },
-    encryption: hungry ? encryption : { allow: false, default: false, require: false },
+    // Who is not served by transactions logs in and syncs.
+    encryption: hungry ? { ...encryption, appservice: hasDevicesInTransactions(row) } : { allow: false, default: false, require: false },
     logging: { min_level: 'debug', writers: [{ type: 'stdout', format: 'json' }] },
   }
   return `# Configuration of the bridge ${row.id}, for bridges on mautrix-go's bridgev2: run it with -n. It holds secrets.\n${write(config)}`
@@ -105,12 +107,11 @@ const backfillQueue = {
   max_batches_override: { channel: 10, supergroup: 10 },
 }
 
-/** Ready for the day on which this homeserver can do it; until then `allow` is false and the rest has no effect. */
+/** As Beeper's bridges have it: every room is encrypted, and only devices that their owner has signed are trusted. */
 const encryption = {
-  allow: false,
-  default: false,
-  require: false,
-  appservice: true,
+  allow: true,
+  default: true,
+  require: true,
   msc4190: false,
   self_sign: false,
   allow_key_sharing: true,

@@ -6,27 +6,25 @@ import { setImmediate as nextTurn } from 'node:timers/promises'
 import { notFound } from '../errors.ts'
 import { hashSecret } from '../ids.ts'
 import { type JobKind, putJob, type Slice, sliceOfRows } from '../jobs/jobs.ts'
-import { appendEvent } from '../rooms/append.ts'
 import { deleteRooms } from '../rooms/delete.ts'
-import { coreOf, joinedSyncers, membershipOf } from '../rooms/room-core.ts'
+import { isPresent, leaveRooms, leavesOfSlice, livingMemberships } from '../rooms/leave-rooms.ts'
 import type { KeyOf } from '../storage/change-set.ts'
 import type { Find } from '../storage/storage.ts'
-import { type DeviceRow, type JobRow, type MembershipRow, type RoomRow, type TableName, tables, type UserRow } from '../storage/tables.ts'
+import { type DeviceRow, type JobRow, type RoomRow, type TableName, tables, type UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { type Registration, readRegistrations, registrations, removeAppservice } from '../users/registrations.ts'
-import { devicesOf, removeDevice, removeSecret } from '../users/sessions.ts'
-import { putUser, removeUser, syncingUsers, userOf } from '../users/users.ts'
+import { removeDevices, removeSecret } from '../users/sessions.ts'
+import { putUser, removeUser } from '../users/users.ts'
 import { adoptUsers, ghostsOfSlice } from './adoption.ts'
 import { requireManager } from './managers.ts'
 
 /** The kind of job. */
 export const bridgeDeletion = 'deleteBridge'
 
-/** Rooms, and events of leaving, per slice. */
+/** Rooms per slice. */
 const roomsOfSlice = 200
-const leavesOfSlice = 200
 
 interface Arguments {
   readonly appservice: number
@@ -39,19 +37,37 @@ interface Arguments {
  */
 export async function deleteBridge(instance: Instance, actor: Actor, id: string): Promise<JobRow> {
   requireManager(instance, actor)
-  return command(instance, (decision) => {
+  const job = await command(instance, (decision) => {
     const row = decision.find('appservice', { id })
     if (!row) throw notFound(`There is no bridge ${id}`)
-    for (const { key } of syncingUsers(decision)) {
-      if (userOf(decision, key).appservice !== row.key) continue
-      for (const device of devicesOf(decision, key)) removeDevice(decision, device)
-    }
     removeSecret(decision, hashSecret(row.asToken))
     removeAppservice(decision, row)
     decision.announce('appservice', { appservices: [row.key] })
     decision.onCommitted(() => instance.upward.appserviceChanged(instance, row.key))
     return putJob(decision, bridgeDeletion, { appservice: row.key, id } satisfies Arguments)
   })
+  await endSessions(instance, (JSON.parse(job.arguments) as Arguments).appservice)
+  return job
+}
+
+/** Nobody begins a session for its users any more, so what is found now is all. */
+async function endSessions(instance: Instance, appservice: number): Promise<void> {
+  for (let found = await nextDevices(instance, appservice); found.length > 0; found = await nextDevices(instance, appservice)) {
+    const devices = found
+    await command(instance, (decision) => removeLiving(decision, devices))
+  }
+}
+
+/** Of its users, few of whom ever have one. */
+async function nextDevices({ storage }: Instance, appservice: number): Promise<DeviceRow[]> {
+  for (let after = 0; ; await nextTurn()) {
+    const where = { appservice, kind: { not: 'person' as const }, key: { gt: after } }
+    const users = await storage.find('user', { where, orderBy: ['key'], limit: ghostsOfSlice })
+    const keys = users.map(({ key }) => key)
+    const devices = keys.length > 0 ? await storage.find('device', { where: { user: { in: keys } }, limit: sliceOfRows }) : []
+    if (devices.length > 0 || keys.length < ghostsOfSlice) return devices
+    after = keys.at(-1)!
+  }
 }
 
 /** Counted in rooms and ghosts. */
@@ -132,11 +148,11 @@ async function nextGhosts(instance: Instance, appservice: number): Promise<Step 
     if (ghosts.length === 0) return null
     if (await findHeirs(instance, ghosts)) continue
     const users = ghosts.map(({ key }) => key)
-    const elsewhere = await membershipsElsewhere(instance, users)
-    const present = elsewhere.filter(({ membership }) => membership !== 'leave' && membership !== 'ban').slice(0, leavesOfSlice)
-    if (present.length > 0) return { write: (decision) => leaveAll(decision, present) }
+    const elsewhere = await livingMemberships(instance, users)
+    const present = elsewhere.filter(isPresent).slice(0, leavesOfSlice)
+    if (present.length > 0) return { write: (decision) => leaveRooms(decision, present) }
     const devices = await storage.find('device', { where: { user: { in: users } }, limit: sliceOfRows })
-    if (devices.length > 0) return { write: (decision) => removeDevices(decision, devices) }
+    if (devices.length > 0) return { write: (decision) => removeLiving(decision, devices) }
     // Who has been in a room of others stays in its history.
     const remembered = new Set(elsewhere.map(({ user }) => user))
     const gone = users.filter((key) => !remembered.has(key))
@@ -170,52 +186,14 @@ async function findHeirs(instance: Instance, ghosts: readonly UserRow[]): Promis
   return found
 }
 
-/** In rooms that live on. */
-async function membershipsElsewhere({ storage }: Instance, users: readonly number[]): Promise<MembershipRow[]> {
-  const memberships = await storage.find('membership', { where: { user: { in: users } } })
-  const keys = [...new Set(memberships.map(({ room }) => room))]
-  const living = new Set((await storage.keys('room', { where: { key: { in: keys } } })).map(({ key }) => key))
-  return memberships.filter(({ room }) => living.has(room))
-}
-
-function leaveAll(decision: Decision, memberships: readonly MembershipRow[]): void {
-  const places = memberships.map(({ room, user }) => ({
-    room: () => decision.get('room', { key: room }),
-    user: () => decision.get('user', { key: user }),
-    membership: () => membershipOf(decision, room, user)?.membership,
-  }))
-  decision.all(places.flatMap(({ room, user, membership }) => [room, user, membership]))
-  decision.all(
-    places.map(
-      ({ room }) =>
-        () =>
-          room() && coreOf(decision, room()!),
-    ),
+/** Those of these devices that are still there. */
+function removeLiving(decision: Decision, devices: readonly DeviceRow[]): void {
+  const find = ({ user, deviceId }: DeviceRow) => decision.get('device', { user, deviceId })
+  decision.all(devices.map((device) => () => find(device)))
+  removeDevices(
+    decision,
+    devices.flatMap((device) => find(device) ?? []),
   )
-  decision.all(
-    memberships.map(
-      ({ room }) =>
-        () =>
-          joinedSyncers(decision, room),
-    ),
-  )
-  for (const place of places) {
-    const [room, user, membership] = [place.room(), place.user(), place.membership()]
-    if (!room || !user || membership === undefined || membership === 'leave' || membership === 'ban') continue
-    appendEvent(decision, coreOf(decision, room), {
-      type: 'm.room.member',
-      stateKey: user.userId,
-      sender: user,
-      content: { membership: 'leave' },
-    })
-  }
-}
-
-function removeDevices(decision: Decision, devices: readonly DeviceRow[]): void {
-  for (const { user, deviceId } of devices) {
-    const device = decision.get('device', { user, deviceId })
-    if (device) removeDevice(decision, device)
-  }
 }
 
 function removeGhosts(decision: Decision, appservice: number, users: readonly number[], remembered: ReadonlySet<number>): void {

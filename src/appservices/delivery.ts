@@ -4,9 +4,10 @@
  */
 import { typingIn } from '../rooms/typing.ts'
 import type { JsonObject } from '../rules/values.ts'
-import type { AppserviceRow } from '../storage/tables.ts'
+import type { AppserviceRow, FrozenRow } from '../storage/tables.ts'
 import type { Entry } from '../stream/bus.ts'
 import { type Instance, local } from '../stream/instance.ts'
+import { hasDevicesInTransactions } from './encryption.ts'
 import { Patience } from './patience.ts'
 import type { Outcome, Sinks, Target, Transaction } from './sinks.ts'
 import { type BridgeSockets, bridgeSockets } from './sockets.ts'
@@ -108,6 +109,7 @@ class Delivery {
   /** rooms whose typing may differ from what the bridge was told */
   private readonly typingRooms = new Set<number>()
   private readonly toldTyping = new Map<number, string>()
+  private toldCounts = false
   private attempt: Attempt = { ends: new AbortController(), way: null }
 
   constructor(instance: Instance, key: number, sinks: Sinks) {
@@ -169,13 +171,14 @@ class Delivery {
     if (row?.url !== 'websocket') this.sockets.close(key, 'registrationChanged')
     if (!row) return false
     attempt.way = wayOf(row)
+    // Nothing is queued then when keys are handed out.
+    if (row.url === null) this.toldCounts = false
     const deliver = this.sinkOf(row)
     if (!deliver) {
       await patience.untilWoken()
       return true
     }
-    const typing = standing ? [] : this.takeTyping(row)
-    const frozen = standing ?? (await freezeNext(instance, row, typing))
+    const frozen = standing ?? (await this.freeze(row))
     if (!frozen) {
       // Where somebody typed nothing may have changed since.
       if (this.typingRooms.size === 0) await patience.untilWoken()
@@ -185,11 +188,21 @@ class Delivery {
     const outcome: Outcome = transaction ? await deliver(transaction) : { ok: true }
     if (instance.closed.aborted) return true
     if (outcome.ok) {
-      await acknowledge(instance, frozen)
+      await acknowledge(instance, row, frozen)
       patience.success()
       if (this.state.failures > 0) this.state = { ...this.state, failures: 0 }
     } else await this.fail(row, outcome)
     return true
+  }
+
+  /**
+   * The first one since the instance was opened, or since the registration wants it and says where to, says what all devices have left: what
+   * the bridge knows may be old.
+   */
+  private async freeze(row: AppserviceRow): Promise<FrozenRow | null> {
+    const frozen = await freezeNext(this.instance, row, { typing: this.takeTyping(row), allCounts: !this.toldCounts })
+    if (frozen) this.toldCounts = hasDevicesInTransactions(row)
+    return frozen
   }
 
   /** How the bridge is reached now; null while it is paused, wants nothing, or has no websocket open. */

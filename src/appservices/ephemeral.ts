@@ -53,8 +53,3 @@ export async function receiptEvents(
 export function typingEvent(roomId: string, userIds: readonly string[]): Ephemeral {
   return { type: 'm.typing', room_id: roomId, content: { user_ids: userIds } }
 }
-
-/** The parts of a transaction that are frozen verbatim, under the spec's key and under the one older bridges read. */
-export function partsText(ephemeral: readonly Ephemeral[]): string {
-  return ephemeral.length === 0 ? '{}' : JSON.stringify({ ephemeral, 'de.sorunome.msc2409.ephemeral': ephemeral })
-}

@@ -26,6 +26,9 @@ export interface GivenRegistration {
 const named = ['id', 'as_token', 'hs_token', 'url', 'sender_localpart', 'namespaces', 'receive_ephemeral', 'rate_limited']
 const unstableEphemeral = 'de.sorunome.msc2409.push_ephemeral'
 
+/** Its users' devices are served by transactions: what a bridge with `encryption.appservice: true` needs, as all configurations written here have it. */
+export const devicesInTransactions: JsonObject = { 'org.matrix.msc3202': true }
+
 /** Reads a registration as its file says it. Errors: M_INVALID_PARAM naming the field. */
 export function readRegistration(content: JsonObject): GivenRegistration {
   const id = content['id']

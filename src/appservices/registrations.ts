@@ -9,16 +9,29 @@ import type { Actor } from '../users/actor.ts'
 import { putAppservice, registrations } from '../users/registrations.ts'
 import { instanceOfSecret, removeSecret } from '../users/sessions.ts'
 import { findUser, makeUser } from '../users/users.ts'
-import { adoptGhosts } from './adoption.ts'
+import { adoptGhosts, adoptMessages } from './adoption.ts'
 import { requireManager } from './managers.ts'
-import { checkId, checkLocalpart, checkToken, checkUrl, type GivenRegistration, storedContent, usualRegistration } from './registration.ts'
+import {
+  checkId,
+  checkLocalpart,
+  checkToken,
+  checkUrl,
+  devicesInTransactions,
+  type GivenRegistration,
+  storedContent,
+  usualRegistration,
+} from './registration.ts'
+
+/** Of a homeserver. All their namespaces are asked for each user that somebody names. */
+const mostBridges = 1_000
 
 /** What is known of a bridge besides its registration; what is left out stays as it is. */
 export type BridgeSetup = Partial<Pick<AppserviceRow, 'provisioningSecret' | 'bridgeType'>>
 
 /**
  * Makes a bridge, or changes the one that has this id: what is given is set, so the same again changes nothing. A new one gets tokens, a bot
- * and namespaces of its own where none are given. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE when the bot's name is taken.
+ * and namespaces of its own where none are given. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE when the bot's name is taken,
+ * M_RESOURCE_LIMIT_EXCEEDED for more than 1 000 bridges.
  */
 export async function registerBridge(
   instance: Instance,
@@ -38,10 +51,11 @@ export async function registerBridge(
       const standing = decision.find('appservice', { id: given.id })
       return standing
         ? changeAppservice(decision, standing, given, setup, url, by)
-        : makeAppservice(decision, { ...tokens, ...given }, setup, url ?? null, by)
+        : makeAppservice(decision, { ...tokens, ...given, others: othersOf(given) }, setup, url ?? null, by)
     })
   const row = await (given.asToken ? claimToken(instance, given.asToken, register) : register())
   await adoptGhosts(instance, row.key)
+  await adoptMessages(instance, row)
   return row
 }
 
@@ -82,6 +96,9 @@ function makeAppservice(
   by: AppserviceRow['setBy'],
 ): AppserviceRow {
   const { instance } = decision
+  if (registrations(decision).length >= mostBridges) {
+    throw new MatrixError('M_RESOURCE_LIMIT_EXCEEDED', `There are ${mostBridges} bridges: delete some`)
+  }
   const content = storedContent({}, { ...usualRegistration(instance, given.id), ...given })
   const key = decision.takePosition()
   const bot = makeBot(decision, key, checkLocalpart(content['sender_localpart']))
@@ -138,6 +155,11 @@ function changeAppservice(
     putAsToken(decision, row)
   }
   return changed(decision, row)
+}
+
+/** A registration with a token of its own was written by its bridge, and says what that wants. */
+function othersOf({ asToken, others = {} }: GivenRegistration): JsonObject {
+  return asToken === undefined ? { ...devicesInTransactions, ...others } : others
 }
 
 /** Its bot lives on the bridge domain. A user that nobody logs in to and no other bridge has is taken. */

@@ -5,38 +5,49 @@
 
 import { newSecret } from '../ids.ts'
 import { eventText } from '../rooms/event-json.ts'
-import type { AppserviceRow, EventRow, FrozenRow, InterestRow } from '../storage/tables.ts'
-import { command } from '../stream/command.ts'
+import type { KeyOf } from '../storage/change-set.ts'
+import type { AppserviceRow, EventRow, FrozenRow } from '../storage/tables.ts'
+import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
-import { partsText, receiptEvents, typingEvent } from './ephemeral.ts'
+import { deviceParts } from './encryption.ts'
+import { receiptEvents, typingEvent } from './ephemeral.ts'
 import type { Transaction } from './sinks.ts'
+import { partsText } from './transaction-parts.ts'
+import { chooseNext, othersOf } from './waiting.ts'
 
-/** Most events of a transaction, and most receipts. */
-const mostEvents = 100
 /** Most rooms of a transaction in which typing changed. */
 export const mostTyping = 100
-/** Most bytes of events, unless one alone is larger. Bridges on mautrix-python take 1 MiB: more would be refused for ever. */
-const mostBytes = 512 * 1024
 
 export interface Typing {
   readonly room: number
   readonly userIds: readonly string[]
 }
 
+/** What the bridge is told besides what waits for it. */
+export interface Further {
+  /** what it does not know yet, of 100 rooms at most */
+  readonly typing: readonly Typing[]
+  /** what all devices of its users have left to hand out, and not only those where that changed */
+  readonly allCounts: boolean
+}
+
 /**
- * Freezes what comes next, in one change set; null when nothing waits. `typing` is what the bridge does not know yet, of 100 rooms at most.
- * What concerned it when written but is gone by now (a deleted room, an older receipt) only moves the cursor.
+ * Freezes what comes next, in one change set; null when nothing waits. What concerned it when written but is gone by now (a deleted room, an
+ * older receipt) only moves the cursor.
  */
-export async function freezeNext(instance: Instance, appservice: AppserviceRow, typing: readonly Typing[]): Promise<FrozenRow | null> {
-  const waiting = await interestOf(instance, appservice)
-  const { end, events, receipts } = await choose(instance, waiting, appservice.cursor)
-  const roomIds = await roomIdsOf(instance, [...waiting, ...typing])
-  const ephemeral = await receiptEvents(instance, appservice.key, receipts, roomIds)
+export async function freezeNext(instance: Instance, appservice: AppserviceRow, { typing, allCounts }: Further): Promise<FrozenRow | null> {
+  const next = await chooseNext(instance, appservice)
+  const roomIds = await roomIdsOf(instance, [...next.receipts, ...typing])
+  const ephemeral = await receiptEvents(instance, appservice.key, next.receipts, roomIds)
   for (const { room, userIds } of typing) {
     const roomId = roomIds.get(room)
     if (roomId !== undefined) ephemeral.push(typingEvent(roomId, userIds))
   }
-  if (end === appservice.cursor && ephemeral.length === 0) return null
+  if (next.end === appservice.cursor && ephemeral.length === 0) return null
+  const parts = partsText({
+    ephemeral: ephemeral.map((event) => JSON.stringify(event)),
+    ...(await deviceParts(instance, appservice, next, allCounts)),
+  })
   return command(instance, (decision) => {
     if (!decision.get('appservice', { key: appservice.key })) return null
     const standing = decision.get('frozen', { appservice: appservice.key })
@@ -45,9 +56,9 @@ export async function freezeNext(instance: Instance, appservice: AppserviceRow, 
       instance: instance.key,
       appservice: appservice.key,
       txnId: newSecret(instance.ports),
-      end,
-      events: JSON.stringify(events.map((event) => [event.room, event.order])),
-      parts: partsText(ephemeral),
+      end: next.end,
+      events: JSON.stringify(next.events.map((event) => [event.room, event.order])),
+      parts,
       createdAt: decision.now,
     }
     decision.put('frozen', frozen)
@@ -55,17 +66,32 @@ export async function freezeNext(instance: Instance, appservice: AppserviceRow, 
   })
 }
 
-/** The bridge has it: the frozen row and the interest go, and the cursor moves, in one change set. */
-export function acknowledge(instance: Instance, frozen: FrozenRow): Promise<void> {
-  return command(instance, (decision) => {
+/**
+ * The bridge has it: the frozen row, the interest and the messages to devices go, and the cursor moves, in one change set. A device that has
+ * synced keeps its messages until its sync says that it has them: its bridge may read either.
+ */
+export async function acknowledge(instance: Instance, { cursor }: AppserviceRow, frozen: FrozenRow): Promise<void> {
+  const messages = 'to_device' in JSON.parse(frozen.parts) ? await messagesOf(instance, frozen, cursor) : []
+  await command(instance, (decision) => {
     const row = decision.get('appservice', { key: frozen.appservice })
     const standing = decision.get('frozen', { appservice: frozen.appservice })
     // Deleted meanwhile.
     if (!row || standing?.txnId !== frozen.txnId) return
     decision.remove('frozen', standing)
     decision.removeRange('interest', { appservice: row.key, upTo: frozen.end })
+    // Past memory: decisions put messages and never look for them.
+    for (const message of messages) if (!hasSynced(decision, message)) decision.changes.remove('toDevice', message)
     decision.put('appservice', { ...row, cursor: Math.max(row.cursor, frozen.end) })
   })
+}
+
+/** The messages that it holds: all that lie between the cursor and its end. */
+function messagesOf({ storage }: Instance, { appservice, end }: FrozenRow, cursor: number): Promise<KeyOf<'toDevice'>[]> {
+  return storage.keys('toDevice', { where: { appservice, position: { gt: cursor, lte: end } } })
+}
+
+function hasSynced(decision: Decision, { user, deviceId }: KeyOf<'toDevice'>): boolean {
+  return (decision.get('device', { user, deviceId })?.syncedAt ?? null) !== null
 }
 
 /** The body that every attempt sends; null when nothing is left of it. Only what was redacted since is sent without its content. */
@@ -81,51 +107,6 @@ export async function transactionOf(instance: Instance, frozen: FrozenRow): Prom
   )
   if (texts.length === 0 && frozen.parts === '{}') return null
   return { txnId: frozen.txnId, body: `{"events":[${texts.join()}]${frozen.parts === '{}' ? '}' : `,${frozen.parts.slice(1)}`}` }
-}
-
-function interestOf(instance: Instance, appservice: AppserviceRow): Promise<InterestRow[]> {
-  return instance.storage.find('interest', {
-    where: { appservice: appservice.key, position: { gt: appservice.cursor, lte: instance.bus.published } },
-    orderBy: ['position'],
-    limit: 2 * mostEvents,
-  })
-}
-
-/** The longest start of what waits that has no more than 100 events, 512 KB of them, and 100 receipts. */
-async function choose(
-  instance: Instance,
-  waiting: readonly InterestRow[],
-  cursor: number,
-): Promise<{ end: number; events: EventRow[]; receipts: Awaited<ReturnType<typeof receiptsAt>> }> {
-  const events = new Map(
-    (await instance.storage.eventsAt(waiting.map(({ room, position }) => ({ room, order: position })))).map((row) => [row.order, row]),
-  )
-  let end = cursor
-  const chosen: EventRow[] = []
-  const rest: InterestRow[] = []
-  const others = await othersOf(instance, [...events.values()])
-  let bytes = 0
-  for (const interest of waiting) {
-    const event = events.get(interest.position)
-    if (event) for (const each of [event, others.replaced(event), others.redaction(event)]) bytes += Buffer.byteLength(each?.json ?? '')
-    if (event ? chosen.length === mostEvents || (chosen.length > 0 && bytes > mostBytes) : rest.length === mostEvents) break
-    if (event) chosen.push(event)
-    else rest.push(interest)
-    end = interest.position
-  }
-  return { end, events: chosen, receipts: await receiptsAt(instance, rest) }
-}
-
-/** Receipts that still stand as they were when they concerned the appservice; newer ones have an interest of their own. */
-async function receiptsAt(instance: Instance, places: readonly InterestRow[]) {
-  const first = places[0]
-  const last = places.at(-1)
-  if (!first || !last) return []
-  const rows = await instance.storage.find('receipt', {
-    where: { room: { in: [...new Set(places.map(({ room }) => room))] }, position: { gte: first.position, lte: last.position } },
-  })
-  const wanted = new Set(places.map(({ position }) => position))
-  return rows.filter((row) => wanted.has(row.position))
 }
 
 async function roomIdsOf(instance: Instance, places: readonly { room: number }[]): Promise<Map<number, string>> {
@@ -151,17 +132,4 @@ async function eventTexts(
     const redaction = others.redaction(row)
     return write(row, { replaced: others.replaced(row), redactedBecause: redaction && write(redaction) })
   })
-}
-
-/** What an event is sent with: the state that it replaced and the event that redacted it. */
-async function othersOf(instance: Instance, rows: readonly EventRow[]) {
-  const places = rows.flatMap(({ room, replaces, redactedBy }) =>
-    [replaces, redactedBy].flatMap((order) => (order === null ? [] : [{ room, order }])),
-  )
-  const others = places.length === 0 ? [] : await instance.storage.eventsAt(places)
-  const byPlace = new Map(others.map((row) => [`${row.room} ${row.order}`, row]))
-  return {
-    replaced: ({ room, replaces }: EventRow) => byPlace.get(`${room} ${replaces}`),
-    redaction: ({ room, redactedBy }: EventRow) => byPlace.get(`${room} ${redactedBy}`),
-  }
 }

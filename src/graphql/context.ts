@@ -15,8 +15,11 @@ export interface Host {
   instance(name: string): Promise<Instance>
   defaultInstance(): Promise<Instance>
   byOwner(localpart: string, domain: string): Promise<Instance | null>
-  /** Throws 401 (no such token, a prefix that disagrees, a locked user) or 503 (another process has the instance). */
-  authenticate(token: string, prefix: string | null): Promise<Identity>
+  /**
+   * `ip`: the address of the peer, for the device list. Throws 401 (no such token, a prefix that disagrees, a locked user) or 503 (another
+   * process has the instance).
+   */
+  authenticate(token: string, prefix: string | null, ip?: string | null): Promise<Identity>
   /** The actor that an appservice acts as: `?user_id=` and `?device_id=`. Throws 403 outside its namespaces. */
   masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor>
   /** Nobody uses a suspended one, with a token or without. */

@@ -1,4 +1,5 @@
 /** JSON that is passed through as text, and the writing of answers that hold some. */
+import { MatrixError } from '../errors.ts'
 
 /** A stored event, or a large answer in pieces. */
 export class JsonText {
@@ -90,18 +91,25 @@ export async function* flow(pieces: readonly Piece[]): AsyncGenerator<string, vo
   if (gathered) yield gathered
 }
 
-/** The same value with no text still being made in it; the value itself when there was none. */
-export async function settle(value: unknown): Promise<unknown> {
+/** Of text that is made for an answer that is held whole, in UTF-16 code units. */
+const mostSettled = 64_000_000
+
+/** The same value with no text still being made in it; the value itself when there was none. Errors: M_TOO_LARGE. */
+export async function settle(value: unknown, settled = { length: 0 }): Promise<unknown> {
   if (typeof value !== 'object' || value === null) return value
   if (value instanceof JsonText) {
     if (Array.isArray(value.chunks)) return value
     const chunks: string[] = []
-    for await (const chunk of value.chunks) chunks.push(chunk)
+    for await (const chunk of value.chunks) {
+      settled.length += chunk.length
+      if (settled.length > mostSettled) throw new MatrixError('M_TOO_LARGE', 'The answer is too large: ask for less at once')
+      chunks.push(chunk)
+    }
     return new JsonText(chunks)
   }
   if (!holdsUnsettled(value)) return value
-  if (Array.isArray(value)) return Promise.all(value.map(settle))
-  return Object.fromEntries(await Promise.all(Object.entries(value).map(async ([key, property]) => [key, await settle(property)])))
+  if (Array.isArray(value)) return Promise.all(value.map((item) => settle(item, settled)))
+  return Object.fromEntries(await Promise.all(Object.entries(value).map(async ([key, property]) => [key, await settle(property, settled)])))
 }
 
 function holdsUnsettled(value: unknown): boolean {

@@ -118,8 +118,13 @@ function refusal(args: ExecutionArgs, log: Ports['log']): WrittenResult | null {
 }
 
 async function written(result: ExecutionResult, log: Ports['log']): Promise<WrittenResult> {
-  const data = result.data === undefined ? {} : { data: (await settle(result.data)) as NonNullable<ExecutionResult['data']> | null }
-  return { ...data, ...(result.errors && { errors: publicErrors(result.errors, log) }), stringify }
+  const errors = result.errors && { errors: publicErrors(result.errors, log) }
+  try {
+    const data = result.data === undefined ? {} : { data: (await settle(result.data)) as NonNullable<ExecutionResult['data']> | null }
+    return { ...data, ...errors, stringify }
+  } catch (error) {
+    return { errors: publicErrors([asGraphql(error)], log), stringify }
+  }
 }
 
 function stringify({ data, errors, extensions }: ExecutionResult): string {

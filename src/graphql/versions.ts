@@ -15,6 +15,8 @@ export const unstableFeatures: Readonly<Record<string, boolean>> = {
   // uploads after the id, authenticated media
   'fi.mau.msc2246.stable': true,
   'org.matrix.msc3916.stable': true,
+  // older Element Web asks before it cross-signs
+  'org.matrix.e2e_cross_signing': true,
   // what bridges with `software: hungry` insist on
   'com.beeper.hungry': true,
   // profiles: many fields at once, the whole in one request
@@ -36,4 +38,6 @@ export const unstableFeatures: Readonly<Record<string, boolean>> = {
   'com.beeper.room_yeeting': true,
   // events that are never stored
   'com.beeper.ephemeral': true,
+  // a device that gathers room keys while nobody is logged in
+  'org.matrix.msc3814': true,
 }

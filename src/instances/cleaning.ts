@@ -1,8 +1,9 @@
 /**
- * What an open instance throws away in time: answered transaction ids, unused login tokens, ended jobs, old checkpoints. In slices, so that
- * nobody waits.
+ * What an open instance throws away in time: answered transaction ids, unused login tokens, ended jobs, old checkpoints, messages that no
+ * device came for. In slices, so that nobody waits.
  */
 import { forgetOldCheckpoints } from '../appservices/checkpoints.ts'
+import { forgetUnreadMessages } from '../devices/inbox-limits.ts'
 import { removeInSlices } from '../jobs/remove-in-slices.ts'
 import type { Instance } from '../stream/instance.ts'
 
@@ -39,4 +40,5 @@ export async function clean(instance: Instance): Promise<void> {
   const endedBefore = ports.now() - endedJobMs
   await removeInSlices(instance, 'job', (limit) => storage.keys('job', { where: { endedAt: { lt: endedBefore } }, limit }))
   await forgetOldCheckpoints(instance)
+  await forgetUnreadMessages(instance)
 }

@@ -1,5 +1,6 @@
 /** The instances of this process: which one a request means, who is asking, opening and closing. */
 import type { Config } from '../config.ts'
+import { devicesRemoved } from '../devices/device-removal.ts'
 import { MatrixError, notFound, unavailable } from '../errors.ts'
 import { hashSecret } from '../ids.ts'
 import { startJobs } from '../jobs/jobs.ts'
@@ -241,7 +242,7 @@ export class InstanceHost {
   }
 
   /** Errors: 401 M_UNKNOWN_TOKEN (also for a prefix that disagrees), M_USER_LOCKED; 503 when another process has the instance. */
-  async authenticate(token: string, prefix: string | null): Promise<{ instance: OpenInstance; actor: Actor }> {
+  async authenticate(token: string, prefix: string | null, ip: string | null = null): Promise<{ instance: OpenInstance; actor: Actor }> {
     const hash = hashSecret(token)
     const known = this.tokens.get(hash) ?? (await this.lookUp(hash))
     if (!known || (prefix !== null && !isMeant(known.instance, prefix))) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown access token')
@@ -252,7 +253,7 @@ export class InstanceHost {
     const now = this.ports.now()
     if (known.actor.device !== null && now - known.notedAt > noteEveryMs) {
       known.notedAt = now
-      noteUse(known.instance, known.actor).catch((error: unknown) =>
+      noteUse(known.instance, known.actor, ip).catch((error: unknown) =>
         this.ports.log.debug({ err: error }, 'the use of a device was not noted'),
       )
     }
@@ -338,7 +339,7 @@ export class InstanceHost {
     const { shard, row } = place
     this.statuses.set(name, row.status)
     const { position } = await shard.open(row.key)
-    const upward: Upward = { ...this.services.upward, secretEnded: (hash) => this.secretEnded(hash) }
+    const upward: Upward = { ...this.services.upward, secretEnded: (hash) => this.secretEnded(hash), devicesRemoved }
     const instance = new OpenInstance(row, position, shard, this.config, this.ports, upward)
     this.live.add(instance)
     if (row.status === 'active') {

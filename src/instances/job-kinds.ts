@@ -1,6 +1,9 @@
 /** What the jobs of an instance can be, and who sees how far they are. */
 import { bridgeDeletion, bridgeDeletionJob } from '../appservices/deletion.ts'
 import { requireManager } from '../appservices/managers.ts'
+import { accountDeactivation, deactivationJob } from '../devices/deactivation.ts'
+import { reclaimBackup } from '../devices/key-backup.ts'
+import { reclaimBackupJob } from '../devices/key-backup-reclaim.ts'
 import { notFound } from '../errors.ts'
 import type { JobKinds } from '../jobs/jobs.ts'
 import { followJob, listJobs } from '../jobs/watch.ts'
@@ -11,7 +14,13 @@ import type { JobRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 
-export const jobKinds: JobKinds = { [reclaimRooms]: reclaimRoomsJob, [moveHistory]: moveHistoryJob, [bridgeDeletion]: bridgeDeletionJob }
+export const jobKinds: JobKinds = {
+  [reclaimRooms]: reclaimRoomsJob,
+  [reclaimBackup]: reclaimBackupJob,
+  [moveHistory]: moveHistoryJob,
+  [accountDeactivation]: deactivationJob,
+  [bridgeDeletion]: bridgeDeletionJob,
+}
 
 /** The newest first. Errors: M_FORBIDDEN. */
 export async function readJobs(instance: Instance, actor: Actor): Promise<JobRow[]> {

@@ -10,6 +10,7 @@ import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { syncingUsers } from '../users/users.ts'
+import { usersWithKeys } from '../users/users-with-keys.ts'
 import { coreOf, findRoom, membershipOf } from './room-core.ts'
 import { forgetTyping } from './typing.ts'
 
@@ -29,12 +30,13 @@ export function deleteRooms(decision: Decision, rooms: readonly RoomRow[]): void
 /** The same, but what the dead keys hold stays for whoever wants it: a job of the caller's reclaims it in the end. */
 export function hideRooms(decision: Decision, rooms: readonly RoomRow[]): void {
   const { instance } = decision
-  const readers = syncingUsers(decision)
-  decision.all(rooms.flatMap((room) => readers.map((user) => () => membershipOf(decision, room.key, user.key))))
+  // Of those with keys it tells the others that they share the room no more.
+  const readers = new Set([...syncingUsers(decision).map(({ key }) => key), ...usersWithKeys(decision)])
+  decision.all(rooms.flatMap((room) => [...readers].map((user) => () => membershipOf(decision, room.key, user))))
   const position = decision.takePosition()
   const told = new Set<number>()
   for (const { key, roomId } of rooms) {
-    for (const { key: user } of readers) {
+    for (const user of readers) {
       const membership = membershipOf(decision, key, user)
       // Who forgot the room has its departure already.
       if (!membership || membership.forgotten) continue

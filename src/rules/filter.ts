@@ -39,8 +39,12 @@ export interface SyncFilter {
   readonly eventFormat: 'client' | 'federation'
   readonly presence: EventFilter
   readonly accountData: EventFilter
+  /** `com.beeper.to_device`; left out: all messages */
+  readonly toDevice?: EventFilter
   readonly room: {
     allowsRoom(roomId: string): boolean
+    /** True when nothing of any room is wanted, as bots say that sync only for their keys: no room need be looked at. */
+    readonly nothing: boolean
     readonly includeLeave: boolean
     readonly state: RoomEventFilter
     readonly timeline: RoomEventFilter
@@ -53,18 +57,25 @@ export interface SyncFilter {
 export function compileSyncFilter(json: unknown): SyncFilter | Refusal {
   return compile(json, (filter) => {
     const room = filter.object('room')
+    const rooms = room.strings('rooms')
+    const state = roomEventFilter(room.object('state'))
+    const timeline = roomEventFilter(room.object('timeline'))
+    const ephemeral = roomEventFilter(room.object('ephemeral'))
+    const accountData = roomEventFilter(room.object('account_data'))
     return {
       ...optional('eventFields', filter.strings('event_fields')),
       eventFormat: filter.oneOf('event_format', ['client', 'federation']) ?? 'client',
       presence: eventFilter(filter.object('presence')),
       accountData: eventFilter(filter.object('account_data')),
+      ...optional('toDevice', filter.has('com.beeper.to_device') ? eventFilter(filter.object('com.beeper.to_device')) : undefined),
       room: {
-        allowsRoom: allowList(room.strings('rooms'), room.strings('not_rooms')),
+        allowsRoom: allowList(rooms, room.strings('not_rooms')),
+        nothing: rooms?.length === 0 || [state, timeline, ephemeral, accountData].every(({ nothing }) => nothing),
         includeLeave: room.boolean('include_leave'),
-        state: roomEventFilter(room.object('state')),
-        timeline: roomEventFilter(room.object('timeline')),
-        ephemeral: roomEventFilter(room.object('ephemeral')),
-        accountData: roomEventFilter(room.object('account_data')),
+        state,
+        timeline,
+        ephemeral,
+        accountData,
       },
     }
   })
@@ -133,6 +144,7 @@ function allowList(
 
 /** Reads the keys of a filter; the first value of a wrong type is kept as the refusal. */
 interface Reader {
+  has(key: string): boolean
   object(key: string): Reader
   strings(key: string): readonly string[] | undefined
   boolean(key: string): boolean
@@ -157,6 +169,7 @@ function reader(json: JsonObject, path: string, wrong: string[]): Reader {
   }
   const optionalBoolean = (key: string): boolean | undefined => read(key, 'a boolean', (value) => typeof value === 'boolean')
   return {
+    has: (key) => Object.hasOwn(json, key),
     object: (key) => reader(read(key, 'an object', isObject) ?? {}, `${path}${key}.`, wrong),
     strings: (key) => read(key, 'an array of strings', isStrings),
     optionalBoolean,

@@ -3,7 +3,9 @@ import type { Config } from '../config.ts'
 import { domainOf } from '../ids.ts'
 import type { Ports } from '../ports.ts'
 import type { Shard, Storage } from '../storage/storage.ts'
+import type { DeviceRow } from '../storage/tables.ts'
 import type { Bus } from './bus.ts'
+import type { Decision } from './command.ts'
 import type { CommitWaits } from './commit-waits.ts'
 import type { Memory } from './memory.ts'
 import type { RecentEvents } from './recent-events.ts'
@@ -16,6 +18,8 @@ export interface Upward {
   appserviceAlive(instance: Instance, appservice: number): void
   /** A token was revoked: whoever remembers it must ask again. */
   secretEnded(hash: string): void
+  /** In the decision that removes devices: their keys and messages go with them. */
+  devicesRemoved(decision: Decision, devices: readonly DeviceRow[]): void
 }
 
 export interface Instance {

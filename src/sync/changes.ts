@@ -2,7 +2,7 @@
 import { ephemeralEventsIn } from '../rooms/ephemeral-events.ts'
 import { typingSince } from '../rooms/typing.ts'
 import type { Kind } from '../stream/bus.ts'
-import type { Instance } from '../stream/instance.ts'
+import { type Instance, local } from '../stream/instance.ts'
 
 /** Quiet rooms, those with the newest events, in which a client is told after a restart who types. */
 const roomsWithTyping = 50
@@ -15,20 +15,34 @@ export interface Changes {
   mayHave(room: number, kind: Kind): boolean
 }
 
+/** Where nobody knows. */
+export const unknownChanges: Changes = { isEmpty: false, rooms: [], has: () => true, mayHave: () => true }
+
+/** Users who began to sync while the instance was open, and from which position on the bus speaks of them. */
+const beginnings = local(() => new Map<number, number>())
+
+/** The bus speaks of the user from this position on: of what was before it says nothing. */
+export function noteBeginning(instance: Instance, user: number, position: number): void {
+  beginnings(instance).set(user, position)
+}
+
 /** From the bus alone, whatever the number of rooms; null when it does not remember that far. */
 export function rememberedChanges(instance: Instance, user: number, since: number, until: number): Changes | null {
-  const entries = instance.bus.since(since)
+  const entries = since < (beginnings(instance).get(user) ?? 0) ? null : instance.bus.since(since)
   if (entries === null) return null
   const rooms = new Map<number, Set<Kind>>()
   const kinds = new Set<Kind>()
   for (const entry of entries) {
-    if (entry.position > until || !entry.users.includes(user)) continue
-    for (const kind of entry.kinds) kinds.add(kind)
-    for (const room of entry.rooms) {
-      const known = rooms.get(room)
-      if (known) for (const kind of entry.kinds) known.add(kind)
-      else rooms.set(room, new Set(entry.kinds))
+    if (entry.users.includes(user)) {
+      for (const kind of entry.kinds) kinds.add(kind)
+      for (const room of entry.rooms) {
+        const known = rooms.get(room)
+        if (known) for (const kind of entry.kinds) known.add(kind)
+        else rooms.set(room, new Set(entry.kinds))
+      }
     }
+    // The last may go beyond: it speaks of several positions, and `until` may lie between them.
+    if (entry.position >= until) break
   }
   return {
     isEmpty: kinds.size === 0,
@@ -56,5 +70,5 @@ export async function storedChanges(instance: Instance, user: number, since: num
   const seen = since < instance.bus.opened ? quiet.slice(0, roomsWithTyping) : quiet
   for (const room of seen) if (typingSince(instance, room, since, until) !== null) rooms.add(room)
   for (const room of quiet) if (ephemeralEventsIn(instance, room, since, until).length > 0) rooms.add(room)
-  return { isEmpty: false, rooms: [...rooms], has: () => true, mayHave: () => true }
+  return { ...unknownChanges, rooms: [...rooms] }
 }

@@ -9,6 +9,8 @@ export interface Scope {
   readonly instance: Instance
   readonly requester: Requester
   readonly userId: string
+  /** null: an appservice's user without one, who is told nothing of devices and keys */
+  readonly device: string | null
   readonly filter: SyncFilter
   /** null: initial */
   readonly since: number | null

@@ -1,5 +1,7 @@
 /** Sync v2: what changed for this device since a position, waited for. https://spec.matrix.org/v1.19/client-server-api/#syncing */
 import { setImmediate as nextTurn } from 'node:timers/promises'
+import { acknowledgeInbox } from '../devices/inbox.ts'
+import { type DeviceLists, noDeviceLists } from '../devices/room-mates.ts'
 import { requesterOf } from '../rooms/event-text.ts'
 import type { MembershipRow, RoomRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
@@ -7,9 +9,11 @@ import { waitForUser } from '../stream/consumer.ts'
 import { type Instance, local } from '../stream/instance.ts'
 import { formatToken } from '../stream/token.ts'
 import type { Actor } from '../users/actor.ts'
+import { noteOwnSync } from '../users/sessions.ts'
 import { requireUser, startSyncing, userOf } from '../users/users.ts'
 import { globalAccountData, ignoredKeys, wantsInvitations } from './account-data.ts'
-import { type Changes, rememberedChanges, storedChanges } from './changes.ts'
+import { type Changes, noteBeginning, rememberedChanges, storedChanges, unknownChanges } from './changes.ts'
+import { devicePart, haveCountsChanged, type Messages, readListsBetween, readMessages } from './device-part.ts'
 import { departureBlocks, leaveBlocks } from './left-rooms.ts'
 import { lastStays, membershipsAt } from './membership-at.ts'
 import { checkPresence, filterOf, type SyncRequest, sinceOf, timeoutOf } from './request.ts'
@@ -21,7 +25,15 @@ import { strippedBlocks } from './stripped-rooms.ts'
 /** Rooms read together: enough to share reads, few enough to let others in between. */
 const sliceOfRooms = 32
 
+/** When a device was answered last: it matters for some milliseconds. */
 const lastAnswers = local(() => new Map<string, number>())
+const mostAnswers = 10_000
+
+function noteAnswer(instance: Instance, place: string): void {
+  const answers = lastAnswers(instance)
+  if (answers.size >= mostAnswers) answers.clear()
+  answers.set(place, instance.ports.now())
+}
 
 /**
  * The answer as chunks of JSON text. Waits up to `timeoutMs` when nothing changed since `since`; without `since`, or with fullState, never.
@@ -36,29 +48,44 @@ export async function sync(
   const user = await syncingUser(instance, actor)
   checkPresence(request.setPresence)
   const filter = await filterOf(instance, user, request.filter)
-  const requester = requesterOf(actor, user)
   const since = sinceOf(request, instance.bus.published)
+  const { device } = actor
   const asks = {
     instance,
-    requester,
+    requester: requesterOf(actor, user),
     userId: actor.userId,
+    device,
     filter,
     stateAfter: request.stateAfter ?? null,
     previews: request.previews === true,
   }
-  const place = `${user}\0${requester.device}`
-  if (since === null || request.fullState) {
-    lastAnswers(instance).set(place, instance.ports.now())
-    const scope = { ...asks, since, until: instance.bus.published, ignored: await ignoredKeys(instance, user) }
-    return everything({ ...scope, mayHave: () => true })
+  // Who names no token of ours may have got nothing yet.
+  const after = since !== null && request.since === formatToken(since) ? since : null
+  if (device !== null) {
+    await noteOwnSync(instance, actor)
+    // What a filter leaves out is kept for who asks without: that sync alone says what has arrived.
+    if (after !== null && !filter.toDevice) void acknowledgeInbox(instance, user, device, after)
   }
-  const key = JSON.stringify([place, since, request.filter ?? '', asks.stateAfter, asks.previews, request.timeoutMs ?? 0])
+  const place = `${user}\0${asks.requester.device}`
+  if (since === null || request.fullState) {
+    noteAnswer(instance, place)
+    const { messages, until } = await messagesFor(asks, after, instance.bus.published)
+    const lists = since === null || device === null ? noDeviceLists : await readListsBetween(instance, user, since, until)
+    const deviceText = device === null ? '' : await devicePart(instance, { user, deviceId: device }, messages, lists)
+    const scope = { ...asks, since, until, ignored: await ignoredKeys(instance, user) }
+    return everything({ ...scope, mayHave: () => true }, deviceText)
+  }
+  const key = JSON.stringify([place, request.since, request.filter ?? '', asks.stateAfter, asks.previews, request.timeoutMs ?? 0])
   const deadline = instance.ports.now() + timeoutOf(request)
-  return [await share(instance, key, signal, (shared) => poll({ ...asks, since, place, deadline, signal: shared }))]
+  return [await share(instance, key, signal, (shared) => poll({ ...asks, since, after, place, deadline, signal: shared }))]
 }
 
-interface Poll extends Omit<Scope, 'until' | 'ignored' | 'mayHave' | 'since'> {
+type Asks = Omit<Scope, 'since' | 'until' | 'ignored' | 'mayHave'>
+
+interface Poll extends Asks {
   readonly since: number
+  /** the device has its messages up to here; null: perhaps none */
+  readonly after: number | null
   /** user and device */
   readonly place: string
   /** ms since the epoch */
@@ -67,27 +94,68 @@ interface Poll extends Omit<Scope, 'until' | 'ignored' | 'mayHave' | 'since'> {
 }
 
 /** Reads, and waits for the bus while there is nothing to say. */
-async function poll({ since: start, place, deadline, signal, ...asks }: Poll): Promise<string> {
+async function poll({ since: start, after: received, place, deadline, signal, ...asks }: Poll): Promise<string> {
   const { instance, requester } = asks
   const { user } = requester
-  for (let since = start; ; ) {
-    const until = instance.bus.published
-    const changes = rememberedChanges(instance, user, since, until) ?? (await storedChanges(instance, user, since, until))
-    if (!changes.isEmpty) {
-      const text = await changed({ ...asks, since, until, ignored: await ignoredKeys(instance, user), mayHave: changes.mayHave }, changes)
-      if (text !== null) {
-        lastAnswers(instance).set(place, instance.ports.now())
-        return text
-      }
+  for (let since = start, after = received; ; ) {
+    const answer = await read(asks, since, after)
+    if (answer.text !== null) {
+      noteAnswer(instance, place)
+      return answer.text
     }
     // What was filtered out is behind us: waiting goes on from here, or the poll would wake in a hot loop.
-    since = until
+    since = answer.until
+    after = since
     const timeoutMs = deadline - instance.ports.now()
     const lastAnswer = lastAnswers(instance).get(place) ?? 0
     if (timeoutMs <= 0 || !(await waitForUser(instance, { user, after: since, timeoutMs, signal, lastAnswer }))) {
-      return `{"next_batch":"${formatToken(since)}"}`
+      return answerOf(asks, since, '')
     }
   }
+}
+
+/** What happened since then, as a whole answer; a null text when nothing of it is for this client. */
+async function read(asks: Asks, since: number, after: number | null): Promise<{ readonly until: number; readonly text: string | null }> {
+  const { instance, requester, device, filter } = asks
+  const { user } = requester
+  const published = instance.bus.published
+  const changesUpTo = async (position: number) =>
+    rememberedChanges(instance, user, since, position) ??
+    (filter.room.nothing ? unknownChanges : await storedChanges(instance, user, since, position))
+  let changes = await changesUpTo(published)
+  if (changes.isEmpty && after !== null) return { until: published, text: null }
+  const { messages, until } = after === null || changes.has('toDevice') ? await messagesFor(asks, after, published) : noMessages(published)
+  if (until < published) changes = await changesUpTo(until)
+  const lists = device === null ? noDeviceLists : await readListsBetween(instance, user, since, until)
+  const place = device !== null && changes.has('keyCount') ? { user, deviceId: device } : null
+  const isNews =
+    messages.length + lists.changed.length + lists.left.length > 0 ||
+    (place !== null && (await haveCountsChanged(instance, place, { since, until })))
+  const ignored = filter.room.nothing || changes.rooms.length === 0 ? nobody : await ignoredKeys(instance, user)
+  const rest = await changed({ ...asks, since, until, ignored, mayHave: changes.mayHave }, changes)
+  return { until, text: isNews || rest !== '' ? await answerOf(asks, until, rest, messages, lists) : null }
+}
+
+const nobody: ReadonlySet<number> = new Set()
+
+async function messagesFor({ instance, requester, device, filter }: Asks, after: number | null, until: number): Promise<Messages> {
+  if (device === null) return noMessages(until)
+  return readMessages(instance, { user: requester.user, deviceId: device }, { after, until, wants: filter.toDevice })
+}
+
+function noMessages(until: number): Messages {
+  return { messages: [], until }
+}
+
+async function answerOf(
+  { instance, requester, device }: Asks,
+  until: number,
+  rest: string,
+  messages?: Messages['messages'],
+  lists?: DeviceLists,
+): Promise<string> {
+  const deviceText = device === null ? '' : await devicePart(instance, { user: requester.user, deviceId: device }, messages, lists)
+  return `{"next_batch":"${formatToken(until)}"${deviceText}${rest}}`
 }
 
 const knownSyncing = local(() => new Set<number>())
@@ -98,17 +166,23 @@ export async function syncingUser(instance: Instance, actor: Actor): Promise<num
   const known = knownSyncing(instance)
   if (known.has(key)) return key
   const row = await instance.storage.first('user', { key })
-  if (row && !row.syncs) await command(instance, (decision) => void startSyncing(decision, userOf(decision, key)))
+  if (row && !row.syncs) {
+    await command(instance, (decision) => {
+      startSyncing(decision, userOf(decision, key))
+      decision.onApplied(() => noteBeginning(instance, key, decision.changes.position))
+    })
+  }
   known.add(key)
   return key
 }
 
 /** Initial sync and full_state, streamed a slice of rooms at a time. */
-async function* everything(scope: Scope): AsyncGenerator<string> {
-  const { instance, requester, until } = scope
+async function* everything(scope: Scope, deviceText: string): AsyncGenerator<string> {
+  const { instance, requester, filter, until } = scope
   const accountData = await globalAccountData(scope, null)
-  const sorted = await sortRooms(scope, await instance.storage.find('membership', { where: { user: requester.user } }), true)
-  yield `{"next_batch":"${formatToken(until)}","account_data":{"events":[${accountData.join()}]},"rooms":{"join":{`
+  const rows = filter.room.nothing ? [] : await instance.storage.find('membership', { where: { user: requester.user } })
+  const sorted = await sortRooms(scope, rows, true)
+  yield `{"next_batch":"${formatToken(until)}"${deviceText},"account_data":{"events":[${accountData.join()}]},"rooms":{"join":{`
   yield* listed(joinedBlocks(scope, sorted.joined))
   yield '},"invite":{'
   yield* listed(inviteBlocks(scope, sorted.invited))
@@ -119,12 +193,13 @@ async function* everything(scope: Scope): AsyncGenerator<string> {
   yield '}}}'
 }
 
-/** An incremental answer, or null when nothing of it is for this client. */
-async function changed(scope: Scope, changes: Changes): Promise<string | null> {
-  const { instance, requester, since, until } = scope
+/** Account data and rooms of an incremental answer, with commas before; empty when nothing of it is for this client. */
+async function changed(scope: Scope, changes: Changes): Promise<string> {
+  const { instance, requester, filter, since } = scope
   const { user } = requester
+  const wantsRooms = !filter.room.nothing
   const [rows, accountData] = await Promise.all([
-    changes.rooms.length > 0 ? instance.storage.membersAt(changes.rooms.map((room) => ({ room, user }))) : [],
+    wantsRooms && changes.rooms.length > 0 ? instance.storage.membersAt(changes.rooms.map((room) => ({ room, user }))) : [],
     changes.has('accountData') ? globalAccountData(scope, since) : [],
   ])
   const sorted = await sortRooms(scope, rows, false)
@@ -132,14 +207,13 @@ async function changed(scope: Scope, changes: Changes): Promise<string | null> {
     ['join', await gather(joinedBlocks(scope, sorted.joined))],
     ['invite', await gather(inviteBlocks(scope, sorted.invited))],
     ['knock', await strippedBlocks(scope, 'knock_state', sorted.knocked)],
-    ['leave', sorted.left.length > 0 || changes.has('departure') ? await gather(departedBlocks(scope, sorted)) : []],
+    ['leave', sorted.left.length > 0 || (wantsRooms && changes.has('departure')) ? await gather(departedBlocks(scope, sorted)) : []],
   ]
   const rooms = sections.filter(([, blocks]) => blocks.length > 0)
-  if (rooms.length === 0 && accountData.length === 0) return null
-  let text = `{"next_batch":"${formatToken(until)}"`
+  let text = ''
   if (accountData.length > 0) text += `,"account_data":{"events":[${accountData.join()}]}`
   if (rooms.length > 0) text += `,"rooms":{${rooms.map(([name, blocks]) => `"${name}":{${blocks.join()}}`).join()}}`
-  return `${text}}`
+  return text
 }
 
 interface Sorted {
@@ -212,7 +286,7 @@ async function* inviteBlocks(scope: Scope, rooms: readonly SyncedRoom[]): AsyncG
 
 async function* departedBlocks(scope: Scope, { left, ids }: Sorted): AsyncGenerator<string> {
   yield* leaveBlocks(scope, left)
-  if (scope.since !== null) yield* await departureBlocks(scope, ids)
+  if (scope.since !== null && !scope.filter.room.nothing) yield* await departureBlocks(scope, ids)
 }
 
 /** With commas between. */

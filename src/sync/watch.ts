@@ -172,7 +172,7 @@ export async function* watchEphemeralEvents(
 }
 
 /** As a sync token: what is ahead of the stream, or before its beginning, is no place to wait at. */
-function startOf(instance: Instance, { after }: Watch): number {
+export function startOf(instance: Instance, { after }: Watch): number {
   const { published } = instance.bus
   return typeof after === 'number' ? Math.min(Math.max(after, 0), published) : published
 }
@@ -184,7 +184,7 @@ async function requireJoined(instance: Instance, actor: Actor, roomId: string): 
   return readable
 }
 
-interface Wait {
+export interface Wait {
   readonly user: number
   /** read up to here */
   readonly after: number
@@ -193,7 +193,7 @@ interface Wait {
 }
 
 /** Waits for an entry that concerns the reader: what else happens costs no read. False when the reader is gone; 503 when the homeserver is. */
-async function woken(instance: Instance, wait: Wait, concerns: (entry: Entry) => boolean): Promise<boolean> {
+export async function woken(instance: Instance, wait: Wait, concerns: (entry: Entry) => boolean): Promise<boolean> {
   let { after } = wait
   while (!wait.signal.aborted) {
     if (instance.leaving.aborted) throw unavailable('This homeserver is closing')

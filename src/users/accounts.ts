@@ -4,14 +4,16 @@ import { forbidden, MatrixError, notFound } from '../errors.ts'
 import { hashSecret, localpartOf, newSecret } from '../ids.ts'
 import type { Ports } from '../ports.ts'
 import { isLocalpart, isUserId } from '../rules/event-limits.ts'
-import type { UserRow } from '../storage/tables.ts'
+import type { DeviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import { type Instance, isLocal } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
 import { checkPassword, hashPassword, verifyPassword } from './passwords.ts'
 import { registrations } from './registrations.ts'
-import { beginSession, devicesOf, type NewSession, removeDevice, removeSecret, type Session } from './sessions.ts'
+import { beginSession, devicesOf, type NewSession, removeDevices, removeSecret, type Session } from './sessions.ts'
 import { ensureUser, findUser, makeUser } from './users.ts'
+
+export const jwtType = 'org.matrix.login.jwt'
 
 /** A localpart or a full user id, as clients type it. */
 export function fullUserId(instance: Instance, user: string): string {
@@ -51,11 +53,22 @@ export function loginWithToken(instance: Instance, args: { token: string } & New
 
 /** `org.matrix.login.jwt`: HS256 with the configured secret; `sub` names the user, who is made when missing. Errors: M_FORBIDDEN. */
 export async function loginWithJwt(instance: Instance, args: { token: string } & NewSession): Promise<Session> {
+  const userId = await userOfJwt(instance, args.token)
+  return command(instance, (decision) => {
+    const user = findUser(decision, userId) ?? makeUser(decision, { userId, kind: 'person' })
+    if (user.kind !== 'person') throw forbidden('Invalid JWT: not a person')
+    requireActive(user)
+    return beginSession(decision, user, args)
+  })
+}
+
+/** Whom a JWT names. Errors: M_FORBIDDEN for one that is not good, M_UNKNOWN (400) where JWTs do not log in. */
+export async function userOfJwt(instance: Instance, token: string): Promise<string> {
   const { jwtSecret } = instance.config
-  if (jwtSecret === null) throw new MatrixError('M_UNKNOWN', 'Unknown login type org.matrix.login.jwt', {}, 400)
+  if (jwtSecret === null) throw new MatrixError('M_UNKNOWN', `Unknown login type ${jwtType}`, {}, 400)
   let subject: unknown
   try {
-    const { payload } = await jwtVerify(args.token, new TextEncoder().encode(jwtSecret), {
+    const { payload } = await jwtVerify(token, new TextEncoder().encode(jwtSecret), {
       algorithms: ['HS256', 'HS384', 'HS512'],
       currentDate: new Date(instance.ports.now()),
     })
@@ -64,13 +77,7 @@ export async function loginWithJwt(instance: Instance, args: { token: string } &
     throw forbidden('JWT validation failed')
   }
   if (typeof subject !== 'string' || !isLocalpart(subject)) throw forbidden('Invalid JWT: sub must be a localpart')
-  const userId = fullUserId(instance, subject)
-  return command(instance, (decision) => {
-    const user = findUser(decision, userId) ?? makeUser(decision, { userId, kind: 'person' })
-    if (user.kind !== 'person') throw forbidden('Invalid JWT: not a person')
-    requireActive(user)
-    return beginSession(decision, user, args)
-  })
+  return fullUserId(instance, subject)
 }
 
 /** `m.login.application_service`: a user of the appservice's namespace, or its bot. Errors: M_EXCLUSIVE, M_FORBIDDEN. */
@@ -159,9 +166,11 @@ export async function setPassword(instance: Instance, actor: Actor | null, args:
     requireActive(user)
     decision.put('user', { ...user, passwordHash })
     if (args.keepSessions) return
-    for (const device of devicesOf(decision, user.key)) {
-      if (user.key !== actor?.user || device.deviceId !== actor.device) removeDevice(decision, device)
-    }
+    const isAsking = ({ deviceId }: DeviceRow) => user.key === actor?.user && deviceId === actor.device
+    removeDevices(
+      decision,
+      devicesOf(decision, user.key).filter((device) => !isAsking(device)),
+    )
   })
   return password
 }

@@ -27,11 +27,15 @@ interface Session {
   /** stage → what the client sent for it */
   readonly completed: Map<string, JsonObject>
   readonly expiresAt: number
+  /** of the body, as JSON text */
+  readonly length: number
 }
 
 const lifetimeMs = 15 * 60_000
 /** Kept at the same time; the oldest go first. */
 const mostSessions = 2_000
+/** Of their bodies, as JSON text. Everybody may begin a session, and nobody need go on with it. */
+const mostLength = 4_000_000
 
 const sessionsOf = local(() => new Map<string, Session>())
 
@@ -75,12 +79,16 @@ export async function authenticateInteractively<Body>(instance: Instance, reques
 
 function begin<Body>(instance: Instance, sessions: Map<string, Session>, request: Authentication<Body>): string {
   const now = instance.ports.now()
+  const { length } = JSON.stringify(request.body)
+  let held = length
+  for (const session of sessions.values()) held += session.length
   for (const [id, session] of sessions) {
-    if (session.expiresAt >= now && sessions.size < mostSessions) break
+    if (session.expiresAt >= now && sessions.size < mostSessions && held <= mostLength) break
     sessions.delete(id)
+    held -= session.length
   }
   const id = newSecret(instance.ports)
-  sessions.set(id, { purpose: request.purpose, body: request.body, completed: new Map(), expiresAt: now + lifetimeMs })
+  sessions.set(id, { purpose: request.purpose, body: request.body, completed: new Map(), expiresAt: now + lifetimeMs, length })
   return id
 }
 

@@ -1,16 +1,13 @@
 /** POST /login and what stands around it: one door for all login types. https://spec.matrix.org/v1.19/client-server-api/#login */
-import { forbidden, MatrixError } from '../errors.ts'
-import { isObject, type JsonObject } from '../rules/values.ts'
+import { MatrixError } from '../errors.ts'
+import type { JsonObject } from '../rules/values.ts'
 import type { Instance } from '../stream/instance.ts'
-import { fullUserId, loginAsAppservice, loginWithJwt, loginWithPassword, loginWithToken, setPassword } from './accounts.ts'
+import { fullUserId, jwtType, loginAsAppservice, loginWithJwt, loginWithPassword, loginWithToken, setPassword } from './accounts.ts'
 import type { Actor } from './actor.ts'
-import { authenticateInteractively } from './interactive-auth.ts'
 import { countAttempt } from './login-limits.ts'
-import { checkPassword, verifyPassword } from './passwords.ts'
+import { checkPassword } from './passwords.ts'
+import { reauthenticate, requirePerson } from './reauthentication.ts'
 import { makeLoginToken, type NewSession, type Session } from './sessions.ts'
-import { requireUser } from './users.ts'
-
-const jwtType = 'org.matrix.login.jwt'
 
 export interface LoginRequest extends NewSession {
   /** one of loginFlows() */
@@ -86,14 +83,8 @@ export async function generateLoginToken(
   actor: Actor,
   args: { auth?: JsonObject | null; ip?: string | null },
 ): Promise<{ loginToken: string; expiresInMs: number }> {
-  if (actor.appservice !== null) throw forbidden('Appservices log in with their own token')
-  await authenticateInteractively(instance, {
-    purpose: `login/get_token ${actor.userId}`,
-    flows: [['m.login.password']],
-    checks: { 'm.login.password': (auth) => checkOwnPassword(instance, actor, auth, args.ip ?? null) },
-    auth: args.auth ?? null,
-    body: {},
-  })
+  await requirePerson(instance, actor)
+  await reauthenticate(instance, actor, { purpose: 'login/get_token', ...args, body: {} })
   return makeLoginToken(instance, actor)
 }
 
@@ -112,14 +103,13 @@ export async function changePassword(
     ip?: string | null
   },
 ): Promise<boolean> {
-  if (actor.appservice !== null) throw forbidden('Appservices have no password')
+  await requirePerson(instance, actor)
   const given = args.newPassword ?? null
   if (given !== null) checkPassword(given)
-  const { body } = await authenticateInteractively(instance, {
-    purpose: `account/password ${actor.userId}`,
-    flows: [['m.login.password']],
-    checks: { 'm.login.password': (auth) => checkOwnPassword(instance, actor, auth, args.ip ?? null) },
-    auth: args.auth ?? null,
+  const body = await reauthenticate(instance, actor, {
+    purpose: 'account/password',
+    auth: args.auth,
+    ip: args.ip,
     body: { password: given, keepSessions: args.logoutDevices === false },
   })
   // Some clients send the rest with the first request only.
@@ -127,17 +117,4 @@ export async function changePassword(
   const keepSessions = typeof args.logoutDevices === 'boolean' ? !args.logoutDevices : body.keepSessions
   await setPassword(instance, actor, { userId: actor.userId, password, keepSessions })
   return true
-}
-
-/** The `m.login.password` stage: the identifier must be the token's own user. Errors: M_FORBIDDEN, M_LIMIT_EXCEEDED. */
-export async function checkOwnPassword(instance: Instance, actor: Actor, auth: JsonObject, ip: string | null): Promise<void> {
-  const identifier = auth['identifier']
-  const user = isObject(identifier) ? identifier['user'] : auth['user']
-  const password = auth['password']
-  const undo = countAttempt(instance, actor.userId, ip)
-  const own = typeof user === 'string' && fullUserId(instance, user) === actor.userId
-  const row = await instance.storage.first('user', { key: requireUser(actor) })
-  if (!own || typeof password !== 'string' || !(await verifyPassword(row?.passwordHash ?? null, password)))
-    throw forbidden('Invalid password')
-  undo()
 }

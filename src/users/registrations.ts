@@ -1,7 +1,7 @@
 /** The appservices of an instance as commands read them: whose namespaces cover a user, an alias or a room. */
 import { compileNamespaces, type Namespaces } from '../rules/namespaces.ts'
 import type { JsonObject } from '../rules/values.ts'
-import type { AppserviceRow } from '../storage/tables.ts'
+import type { AppserviceRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 
@@ -16,6 +16,11 @@ export interface Registration {
   readonly content: JsonObject
   readonly rateLimited: boolean
   readonly receiveEphemeral: boolean
+  /**
+   * `org.matrix.msc3202: true`: messages to its users' devices, device lists and key counts go into its transactions. Of mautrix bridges those
+   * say so whose `encryption.appservice` is on; the others sync.
+   */
+  readonly devicesInTransactions: boolean
   /** it is told what its own users did; `hungryserv.own_events: false` in the registration says that it does not want to be */
   readonly ownEvents: boolean
 }
@@ -34,6 +39,7 @@ export function parseRegistration(row: AppserviceRow): Registration {
     content,
     rateLimited: content['rate_limited'] === true,
     receiveEphemeral: content['receive_ephemeral'] === true || content['de.sorunome.msc2409.push_ephemeral'] === true,
+    devicesInTransactions: content['org.matrix.msc3202'] === true,
     ownEvents: content['hungryserv.own_events'] !== false,
   }
 }
@@ -67,4 +73,10 @@ export function removeAppservice(decision: Decision, row: AppserviceRow): void {
 /** The appservice in whose user namespace the id lies. */
 export function appserviceOf(decision: Decision, userId: string): Registration | null {
   return registrations(decision).find((registration) => registration.namespaces.users.matches(userId)) ?? null
+}
+
+/** The appservice whose transactions carry what concerns this user's devices; null: they sync. */
+export function transactionsFor(decision: Decision, user: Pick<UserRow, 'appservice'>): Registration | null {
+  if (user.appservice === null) return null
+  return registrations(decision).find(({ key, devicesInTransactions }) => devicesInTransactions && key === user.appservice) ?? null
 }

@@ -1,19 +1,25 @@
 /** Devices and the tokens they hold. A token is kept as its hash only. */
-import { forbidden, MatrixError, notFound } from '../errors.ts'
+import { forbidden, invalidParam, MatrixError, notFound } from '../errors.ts'
 import { hashSecret, newAccessToken, newDeviceId, newSecret } from '../ids.ts'
 import { checkIdentifier } from '../rules/event-limits.ts'
 import type { Shard } from '../storage/storage.ts'
 import type { DeviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
-import type { Instance } from '../stream/instance.ts'
+import { type Instance, local } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
-import { actingUser, requireUser, startSyncing } from './users.ts'
+import { actingUser, requireUser } from './users.ts'
 
-/** The longest unused session ends when one more begins. */
-export const mostSessions = 100
+/** Of a user. The longest unused session ends when one more begins. */
+export const mostDevices = 100
 
-/** Of the name of a device, in characters; what is longer is cut. */
-const longestName = 255
+/** Of the name of a device, in characters; what is longer is cut at a login. */
+export const longestName = 255
+
+/** 32 bytes as unpadded base64. */
+const shortestPublicKey = 43
+
+/** Users whose devices are read at once. */
+const readTogether = 100
 
 /** How long an access token lasts when its client asked for a refresh token. */
 export const refreshableLifetimeMs = 60 * 60_000
@@ -33,27 +39,19 @@ export interface NewSession {
   readonly ip?: string | null
 }
 
-/** Begins a session on a new device or anew on one that exists, whose old tokens end. */
-export function beginSession(decision: Decision, given: UserRow, session: NewSession): Session {
+/** Begins a session on a new device, or anew on one that exists: its old tokens end, its name and its keys stay. */
+export function beginSession(decision: Decision, user: UserRow, session: NewSession): Session {
   const { instance } = decision
-  const user = startSyncing(decision, given)
-  if (session.deviceId) {
-    const refusal = checkIdentifier('device_id', session.deviceId)
-    if (refusal) throw new MatrixError('M_INVALID_PARAM', refusal.error)
-  }
   const deviceId = session.deviceId || newDeviceId(instance.ports)
+  if (session.deviceId) checkDeviceId(decision, user, deviceId)
   // Only a device that the client named can exist already. (A decision that looked up what it drew at random would never end.)
   const old = session.deviceId ? decision.get('device', { user: user.key, deviceId }) : null
   if (old) endTokens(decision, old)
   else makeRoom(decision, user)
   const device: DeviceRow = {
-    instance: instance.key,
-    user: user.key,
-    deviceId,
-    displayName: nameOf(session) ?? old?.displayName ?? null,
+    ...(old ?? newDevice(decision, user, deviceId, nameOf(session))),
     lastSeenTs: decision.now,
     lastSeenIp: session.ip ?? null,
-    createdAt: old?.createdAt ?? decision.now,
     accessHash: null,
     refreshHash: null,
     oldHashes: null,
@@ -62,6 +60,47 @@ export function beginSession(decision: Decision, given: UserRow, session: NewSes
   return { userId: user.userId, deviceId, ...giveTokens(decision, device, session.withRefreshToken === true) }
 }
 
+/**
+ * A device without tokens, as appservices make them for their users (MSC4190). It stays until it is deleted. Errors: M_INVALID_PARAM for the id,
+ * M_FORBIDDEN when the user has as many as can be.
+ */
+export function makeDevice(decision: Decision, user: UserRow, deviceId: string, displayName: string | null): DeviceRow {
+  checkDeviceId(decision, user, deviceId)
+  makeRoom(decision, user)
+  const device = { ...newDevice(decision, user, deviceId, displayName), position: decision.takePosition() }
+  putDevice(decision, device)
+  return device
+}
+
+function checkDeviceId(decision: Decision, user: UserRow, deviceId: string): void {
+  const refusal = checkIdentifier('device_id', deviceId)
+  if (refusal) throw invalidParam(refusal.error)
+  // Nobody could name the one, and messages to the other are for all devices.
+  if (deviceId === '' || deviceId === '*') throw invalidParam(`No device is called '${deviceId}'`)
+  // Signatures name a device by its id and a cross-signing key by its public key, in the same place.
+  if (deviceId.length < shortestPublicKey) return
+  for (const usage of ['master', 'self_signing', 'user_signing'])
+    if (decision.get('crossSigningKey', { user: user.key, usage })?.publicKey === deviceId)
+      throw invalidParam(`${deviceId} is a cross-signing key`)
+}
+
+function newDevice(decision: Decision, user: UserRow, deviceId: string, displayName: string | null): Omit<DeviceRow, 'position'> {
+  return {
+    instance: decision.instance.key,
+    user: user.key,
+    deviceId,
+    displayName,
+    lastSeenTs: decision.now,
+    lastSeenIp: null,
+    createdAt: decision.now,
+    accessHash: null,
+    refreshHash: null,
+    oldHashes: null,
+    syncedAt: null,
+  }
+}
+
+/** "initial_device_display_name: Ignored if device_id corresponds to a known device." */
 function nameOf({ displayName }: NewSession): string | null {
   return displayName
     ? Array.from(displayName.slice(0, 2 * longestName))
@@ -118,22 +157,22 @@ export async function confirmRefresh(instance: Instance, actor: Actor): Promise<
     const device = decision.get('device', key)
     if (!device?.oldHashes || device.accessHash !== actor.tokenHash) return
     endOldTokens(decision, device)
-    decision.put('device', { ...device, oldHashes: null })
+    keepDevice(decision, { ...device, oldHashes: null })
   })
 }
 
-/** A device is in use: the longest unused one ends when there are too many. */
-export async function noteUse(instance: Instance, actor: Actor): Promise<void> {
+/** A device is in use, from an address where it is known: the longest unused one ends when there are too many. */
+export async function noteUse(instance: Instance, actor: Actor, ip: string | null): Promise<void> {
   if (actor.user === null || actor.device === null) return
   const key = { user: actor.user, deviceId: actor.device }
   await command(instance, (decision) => {
     const device = decision.get('device', key)
     // Nobody is told: it is no change that anybody waits for.
-    if (device) keepDevice(decision, { ...device, lastSeenTs: decision.now })
+    if (device) keepDevice(decision, { ...device, lastSeenTs: decision.now, lastSeenIp: ip ?? device.lastSeenIp })
   })
 }
 
-/** A token that logs in once, within two minutes. Errors: M_FORBIDDEN for puppets. */
+/** A token that logs in once, within two minutes. */
 export async function makeLoginToken(instance: Instance, actor: Actor): Promise<{ loginToken: string; expiresInMs: number }> {
   const lifetimeMs = 120_000
   const token = newSecret(instance.ports)
@@ -165,7 +204,7 @@ export async function logout(instance: Instance, actor: Actor): Promise<boolean>
 
 export async function logoutAll(instance: Instance, actor: Actor): Promise<boolean> {
   await command(instance, (decision) => {
-    for (const device of devicesOf(decision, requireUser(actor))) removeDevice(decision, device)
+    removeDevices(decision, devicesOf(decision, requireUser(actor)))
   })
   return true
 }
@@ -186,6 +225,20 @@ export function devicesOf(decision: Decision, user: number): readonly DeviceRow[
   return decision.need(devicesKey(user), () => decision.instance.storage.find('device', { where: { user } }))
 }
 
+/** Loads what devicesOf() answers for many users, with few reads instead of one for each. */
+export function loadDevices(decision: Decision, users: readonly number[]): void {
+  const { memory, storage } = decision.instance
+  const byKey = new Map(users.map((user) => [devicesKey(user), user]))
+  memory.needAll([...byKey.keys()], async (missing) => {
+    const found = new Map<string, DeviceRow[]>(missing.map((key) => [key, []]))
+    for (let start = 0; start < missing.length; start += readTogether) {
+      const user = { in: missing.slice(start, start + readTogether).map((key) => byKey.get(key)!) }
+      for (const device of await storage.find('device', { where: { user } })) found.get(devicesKey(device.user))!.push(device)
+    }
+    return found
+  })
+}
+
 function keepDevice(decision: Decision, device: DeviceRow): void {
   const others = devicesOf(decision, device.user).filter((other) => other.deviceId !== device.deviceId)
   decision.put('device', device)
@@ -197,12 +250,52 @@ export function putDevice(decision: Decision, device: DeviceRow): void {
   decision.announce('device', { users: [device.user] })
 }
 
+/** Devices whose rows are known to say that they sync by themselves. */
+const ownSyncs = local(() => new Set<string>())
+const mostOwnSyncs = 10_000
+
+/** The device syncs by itself; its row says so from the first time on. Costs nothing from the second on. */
+export async function noteOwnSync(instance: Instance, { user, device: deviceId }: Actor): Promise<void> {
+  if (user === null || deviceId === null) return
+  const known = ownSyncs(instance)
+  const name = `${user}\0${deviceId}`
+  if (known.has(name)) return
+  try {
+    await command(instance, (decision) => {
+      const device = decision.get('device', { user, deviceId })
+      if (!device) return
+      if (device.syncedAt === null) keepDevice(decision, { ...device, syncedAt: decision.now })
+      // Within the decision: one that removes the device comes before it or behind it.
+      if (known.size >= mostOwnSyncs) known.clear()
+      known.add(name)
+    })
+  } catch (error) {
+    known.delete(name)
+    throw error
+  }
+}
+
 export function removeDevice(decision: Decision, device: DeviceRow): void {
-  endTokens(decision, device)
-  const others = devicesOf(decision, device.user).filter((other) => other.deviceId !== device.deviceId)
-  decision.remove('device', device)
-  decision.set(devicesKey(device.user), others)
-  decision.announce('device', { users: [device.user] })
+  removeDevices(decision, [device])
+}
+
+/** With their tokens and all that belongs to them. What must be known for that is looked up for all of them together. */
+export function removeDevices(decision: Decision, devices: readonly DeviceRow[]): void {
+  if (devices.length === 0) return
+  const { instance } = decision
+  decision.all(devices.flatMap(hashesOf).map((hash) => () => decision.get('secret', { hash })))
+  instance.upward.devicesRemoved(decision, devices)
+  for (const device of devices) {
+    endTokens(decision, device)
+    decision.remove('device', device)
+    decision.onCommitted(() => ownSyncs(instance).delete(`${device.user}\0${device.deviceId}`))
+  }
+  for (const [user, own] of Map.groupBy(devices, (device) => device.user)) {
+    const removed = new Set(own.map(({ deviceId }) => deviceId))
+    const others = devicesOf(decision, user).filter(({ deviceId }) => !removed.has(deviceId))
+    decision.set(devicesKey(user), others)
+  }
+  decision.announce('device', { users: devices.map(({ user }) => user) })
 }
 
 /** Errors: M_NOT_FOUND. */
@@ -216,20 +309,33 @@ export function readDevices(instance: Instance, actor: Actor): Promise<DeviceRow
   return instance.storage.find('device', { where: { user: requireUser(actor) }, orderBy: ['deviceId'] })
 }
 
+/** Only sessions end by themselves: what has no token is an appservice's device, or one that waits for its user. */
 function makeRoom(decision: Decision, user: UserRow): void {
   const devices = devicesOf(decision, user.key)
-  if (devices.length < mostSessions) return
-  const unused = devices.reduce((a, b) => (a.lastSeenTs <= b.lastSeenTs ? a : b))
-  removeDevice(decision, unused)
+  if (devices.length < mostDevices) return
+  const sessions = devices.filter(({ accessHash }) => accessHash !== null)
+  if (sessions.length === 0) throw forbidden(`A user has at most ${mostDevices} devices`)
+  removeDevice(
+    decision,
+    sessions.reduce((a, b) => (a.lastSeenTs <= b.lastSeenTs ? a : b)),
+  )
 }
 
 function endTokens(decision: Decision, device: DeviceRow): void {
-  for (const hash of [device.accessHash, device.refreshHash]) if (hash) removeSecret(decision, hash)
-  endOldTokens(decision, device)
+  for (const hash of hashesOf(device)) removeSecret(decision, hash)
 }
 
 function endOldTokens(decision: Decision, device: DeviceRow): void {
-  for (const hash of device.oldHashes?.split(',') ?? []) if (hash) removeSecret(decision, hash)
+  for (const hash of oldHashesOf(device)) removeSecret(decision, hash)
+}
+
+/** Of all tokens that the device holds. */
+function hashesOf(device: DeviceRow): string[] {
+  return [device.accessHash, device.refreshHash, ...oldHashesOf(device)].filter((hash) => hash !== null)
+}
+
+function oldHashesOf({ oldHashes }: DeviceRow): string[] {
+  return oldHashes?.split(',').filter((hash) => hash !== '') ?? []
 }
 
 export function removeSecret(decision: Decision, hash: string): void {

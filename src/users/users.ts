@@ -72,7 +72,7 @@ export function makeUser(decision: Decision, user: NewUser): UserRow {
 
 const syncersKey = 'syncing users'
 
-/** Users who have or had a device, usually the owner alone: events are evaluated for them and wake their syncs. */
+/** People, and a bridge's users who asked for a sync, usually the owner alone: events are evaluated for them and wake their syncs. */
 export function syncingUsers(decision: Decision): readonly UserRow[] {
   return decision.need(syncersKey, () => decision.instance.storage.find('user', { where: { syncs: 1 } }))
 }
@@ -99,7 +99,7 @@ export function removeUser(decision: Decision, row: UserRow): void {
   )
 }
 
-/** A user gets a first device: from now on events are evaluated for them. */
+/** A bridge's user asked for a sync: from now on events are evaluated for them. A login alone does not ask: most bots never sync. */
 export function startSyncing(decision: Decision, user: UserRow): UserRow {
   if (user.syncs) return user
   const row = { ...user, syncs: 1 }

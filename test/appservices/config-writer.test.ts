@@ -48,7 +48,7 @@ test('people of another domain are puppeted at the same homeserver', async () =>
   assert.equal('address' in config.appservice, false)
 })
 
-test('the usual configuration has the websocket, history before the present, async media and double puppets; encryption is off', async () => {
+test('the usual configuration has the websocket, history before the present, async media, double puppets and Beeper’s encryption', async () => {
   await using homeserver = await Homeserver.open()
   const { instance, owner } = homeserver
   const row = await configureBridge(instance, owner, { type: 'whatsapp' })
@@ -65,14 +65,45 @@ test('the usual configuration has the websocket, history before the present, asy
     ping_interval_seconds: 180,
   })
   assert.equal(config.backfill.queue.enabled, true)
-  assert.deepEqual([config.encryption.allow, config.encryption.default, config.encryption.require], [false, false, false])
-  assert.deepEqual([config.encryption.appservice, config.encryption.rotation.messages], [true, 10_000])
+  assert.deepEqual(config.encryption, {
+    allow: true,
+    default: true,
+    require: true,
+    appservice: true,
+    msc4190: false,
+    self_sign: false,
+    allow_key_sharing: true,
+    pickle_key: 'hungryserv',
+    delete_keys: {
+      delete_outbound_on_ack: true,
+      dont_store_outbound: false,
+      ratchet_on_decrypt: true,
+      delete_fully_used_on_decrypt: true,
+      delete_prev_on_new_session: true,
+      delete_on_device_delete: true,
+      periodically_delete_expired: true,
+      delete_outdated_inbound: false,
+    },
+    verification_levels: { receive: 'cross-signed-tofu', send: 'cross-signed-tofu', share: 'cross-signed-tofu' },
+    rotation: { enable_custom: true, milliseconds: 2_592_000_000, messages: 10_000, disable_device_change_key_rotation: true },
+  })
+  assert.equal(wholeRegistration(row)['org.matrix.msc3202'], true)
   assert.equal(config.double_puppet.secrets['example.com'], `as_token:${row.asToken}`)
   assert.equal(config.provisioning.shared_secret, provisioningSecret(row))
   assert.ok(config.provisioning.shared_secret.length >= 16)
   assert.equal(config.provisioning.allow_matrix_auth, false)
   assert.equal(config.matrix.message_status_events, true)
   assert.equal(config.appservice.ephemeral_events, true)
+})
+
+test('a bridge whose registration wants no devices in transactions is told to sync, so that its messages reach it', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  for (const wanted of [false, true]) {
+    const row = await registerBridge(instance, owner, { id: 'whatsapp', url: 'websocket', others: { 'org.matrix.msc3202': wanted } })
+    const { encryption } = parse(bridgeConfigYaml(instance, row, { homeserverUrl: 'http://127.0.0.1:8008' }))
+    assert.deepEqual([encryption.allow, encryption.appservice], [true, wanted])
+  }
 })
 
 test('a bridge that is configured for HTTP is pushed to at its own port, and tells its states by POST', async () => {

@@ -4,9 +4,14 @@ import { parse } from 'yaml'
 import { deleteBridge } from '../../src/appservices/deletion.ts'
 import { readRegistration, wholeRegistration } from '../../src/appservices/registration.ts'
 import { readBridges, registerBridge, setBridgeAddress } from '../../src/appservices/registrations.ts'
+import { uploadCrossSigningKeys } from '../../src/devices/cross-signing.ts'
+import { uploadKeys } from '../../src/devices/device-keys.ts'
 import { createRoom } from '../../src/rooms/create.ts'
 import { joinRoom } from '../../src/rooms/membership.ts'
+import { command } from '../../src/stream/command.ts'
 import { loginAsAppservice, registerPerson } from '../../src/users/accounts.ts'
+import { removeAppservice } from '../../src/users/registrations.ts'
+import { makeDeviceKeys, makeIdentity, makeKeys } from '../devices/rig.ts'
 import { jobsDone } from '../jobs/done.ts'
 import { Homeserver } from './homeserver.ts'
 
@@ -42,6 +47,23 @@ test('the same again changes nothing, and what is given is set', async () => {
   assert.deepEqual([moved.key, moved.asToken, moved.setBy], [first.key, first.asToken, 'operator'])
   assert.equal(wholeRegistration(moved)['receive_ephemeral'], false)
   assert.equal((await readBridges(instance, owner)).length, 1)
+})
+
+test('a homeserver has at most 1 000 bridges', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  const first = await registerBridge(instance, owner, { id: 'bridge0' })
+  // As if registered one by one, which takes long.
+  await command(instance, (decision) => {
+    for (let n = 1; n < 999; n++) {
+      const key = decision.takePosition()
+      decision.write('appservice', { ...first, key, id: `bridge${n}`, asToken: `${n}`, position: key })
+    }
+  })
+  instance.dropMemory()
+  await registerBridge(instance, owner, { id: 'bridge999' })
+  await assert.rejects(registerBridge(instance, owner, { id: 'bridge1000' }), { errcode: 'M_RESOURCE_LIMIT_EXCEEDED' })
+  await registerBridge(instance, owner, { id: 'bridge999', url: 'websocket' })
 })
 
 test("an owner's addresses lie within the configured networks, an operator's anywhere", async () => {
@@ -157,6 +179,24 @@ test('ghosts of an earlier life belong to the bridge that is registered again, w
   // Its own counts are those that a fresh load finds.
   const room = await instance.storage.first('room', { roomId })
   assert.deepEqual([...(await instance.storage.appserviceCounts(room!.key))], [[row.key, 3]])
+})
+
+test('of an earlier life that was cut off nothing encrypts for a bridge that is registered again: sessions, devices and keys are gone', async () => {
+  await using homeserver = await Homeserver.open()
+  const { instance, owner } = homeserver
+  const bridge = await homeserver.bridge('whatsapp')
+  const session = await loginAsAppservice(instance, await homeserver.actor(bridge), { user: bridge.botId, deviceId: 'OLD' })
+  const { actor } = await homeserver.host.authenticate(session.accessToken, null)
+  await uploadKeys(instance, actor, { deviceKeys: makeDeviceKeys(bridge.botId, 'OLD'), oneTimeKeys: makeKeys(bridge.botId, 'OLD', ['A']) })
+  const { master_key: masterKey } = makeIdentity(bridge.botId).body
+  await uploadCrossSigningKeys(instance, actor, { masterKey })
+  // As when the process ends between the two steps of a deletion.
+  await command(instance, (decision) => removeAppservice(decision, decision.find('appservice', { id: 'whatsapp' })!))
+  const row = await registerBridge(instance, owner, { id: 'whatsapp' })
+  await assert.rejects(homeserver.host.authenticate(session.accessToken, null), { errcode: 'M_UNKNOWN_TOKEN' })
+  for (const table of ['device', 'deviceKeys', 'oneTimeKey', 'keyCount', 'crossSigningKey'] as const)
+    assert.equal(await instance.storage.count(table, { user: row.bot }), 0, table)
+  assert.equal((await instance.storage.first('user', { key: row.bot }))?.appservice, row.key)
 })
 
 test('deleting a bridge ends the tokens of its users', async () => {

@@ -9,7 +9,7 @@ import { beginSession } from '../../src/users/sessions.ts'
 import { Client, type TestServer } from '../rig/server.ts'
 import type { Kind } from './parameters.ts'
 
-export type IdKind = Exclude<Kind, 'none' | 'content'>
+export type IdKind = Exclude<Kind, 'none' | 'content' | 'byUser'>
 
 export interface Home {
   readonly instance: OpenInstance
@@ -102,6 +102,12 @@ export async function furnish(server: TestServer, homeserver: string, turn = 0):
   await ask(owner, 'PUT', `/directory/room/${encodeURIComponent(alias)}`, { room_id: portal })
   await ask(owner, 'PUT', `/pushrules/global/override/rule-of-${name}`, { conditions: [], actions: ['notify'] })
   await ask(owner, 'PUT', `/profile/${me}/displayname`, { displayname: mark })
+  // Its keys are named alike at each home.
+  const backup = { algorithm: mark, auth_data: { mark } }
+  const current = await owner.get('/room_keys/version')
+  const { version } = current.status === 200 ? current.body : await ask(owner, 'POST', '/room_keys/version', backup)
+  const roomKey = { first_message_index: 0, forwarded_count: 0, is_verified: true, session_data: { mark } }
+  await ask(owner, 'PUT', `/room_keys/keys/${room}/text?version=${version}`, roomKey)
   await ask(bridge, 'PUT', as(ghost, `/profile/${encodeURIComponent(ghost)}/displayname`), { displayname: mark })
   await ask(bridge, 'POST', '/_bridge/state', { state_event: 'CONNECTED', remote_id: mark, timestamp: 1, ttl: 60 })
   await ask(bridge, 'POST', '/_bridge/checkpoints', {
@@ -175,7 +181,20 @@ export function contentNaming({ ids }: Home): Record<string, unknown> {
     alias: ids.alias[0],
     predecessor: { room_id: ids.room[0], event_id: ids.event[0] },
     [ids.user[0]!]: [ids.room[0]],
+    user_id: ids.user[0],
+    device_id: ids.device[0],
+    algorithms: [],
+    keys: {},
   }
+}
+
+/** What is sent to somebody's devices, or asked of them. */
+export function byUserNaming(home: Home, operation: string): Record<string, unknown> {
+  const [userId, deviceId] = [home.ids.user[0]!, home.ids.device[0]!]
+  if (operation === 'queryKeys') return { [userId]: [deviceId] }
+  if (operation === 'claimKeys') return { [userId]: { [deviceId]: 'signed_curve25519' } }
+  const content = contentNaming(home)
+  return { [userId]: { [deviceId]: content, '*': content } }
 }
 
 /** One digest of every row of an instance, its tokens and media ids included. What the process itself keeps, its lease, is left out. */

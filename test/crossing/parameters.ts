@@ -2,7 +2,7 @@
 import type { TSchema } from 'typebox'
 import type { NamedEndpoint } from '../../shim/endpoint.ts'
 
-/** `none`: not an id. `content`: JSON that may name ids. `token`: a place in the stream as text, `position` as a number. */
+/** `none`: not an id. `content`: JSON that may name ids; `byUser`: user id → device id → JSON. `token`: a place in the stream as text, `position` as a number. */
 export type Kind =
   | 'none'
   | 'room'
@@ -26,6 +26,7 @@ export type Kind =
   | 'position'
   | 'cursor'
   | 'content'
+  | 'byUser'
 
 const of = <K extends Kind>(kind: K, ...names: string[]): [string, K][] => names.map((name) => [name, kind])
 
@@ -43,6 +44,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('localpart', 'username', 'registerBeeperBridge.user', 'getBeeperBridge.user', 'deleteBeeperBridge.user'),
   ...of('localpart', 'manageRegisterBridge.user', 'manageGetBridge.user', 'manageDeleteBridge.user', 'execBeeperBridge.user'),
   ...of('localpart', 'reportStateOfBbctl.user'),
+  ...of('device', 'deviceIds', 'deleteDevices.devices'),
   ...of('device', 'deviceId', 'device_id'),
   ...of('filter', 'filterId', 'getEventContext.filter', 'getRoomEvents.filter', 'sync.filter', 'roomContext.filter', 'roomMessages.filter'),
   ...of('media', 'mediaId'),
@@ -62,13 +64,25 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
     'receipts.after',
     'timeline.after:Position',
     'ephemeralEvents.after',
+    'toDeviceMessages.after',
+    'deviceListChanges.after',
+    'acknowledgeToDeviceMessages.upTo',
   ),
   ...of('cursor', 'inbox.after', 'inbox.before', 'members.after', 'members.before', 'timeline.after', 'timeline.before'),
   ...of('content', 'content', 'creation_content', 'creationContent', 'power_level_content_override', 'powerLevelOverride', 'body', 'extra'),
   ...of('content', 'com.beeper.fully_read.extra', 'com.beeper.read.extra', 'com.beeper.read.private.extra', 'value', 'fields'),
   ...of('content', 'data', 'auth', 'rule', 'actions', 'registration', 'state', 'checkpoints', 'createFilter.filter', 'network'),
+  ...of('byUser', 'messages', 'queryKeys.device_keys', 'queryKeys.deviceKeys', 'claimKeys.one_time_keys', 'claimKeys.oneTimeKeys'),
+  ...of('byUser', 'uploadCrossSigningSignatures.body', 'uploadSignatures.signatures'),
+  ...of('content', 'device_keys', 'deviceKeys', 'one_time_keys', 'oneTimeKeys', 'fallback_keys', 'fallbackKeys'),
+  ...of('content', 'master_key', 'self_signing_key', 'user_signing_key', 'masterKey', 'selfSigningKey', 'userSigningKey'),
+  ...of('content', 'auth_data', 'authData', 'session_data', 'sessionData', 'device_data', 'deviceData'),
+  // Each user's own: a version of the backup, a key in it, a place in it or in what a dehydrated device was sent.
+  ...of('none', 'version', 'algorithm', 'sessionId', 'keys.after', 'keys.before', 'next_batch', 'dehydratedMessages.from'),
+  ...of('none', 'getDehydratedDeviceEvents.from', 'first_message_index', 'forwarded_count', 'firstMessageIndex', 'forwardedCount'),
   // Of one homeserver: jobs are numbered in each.
   ...of('none', 'job.id'),
+  ...of('none', 'display_name', 'id_server'),
   ...of('none', 'new_password', 'newPassword', 'relType', 'getThreadRoots.include'),
   // Places and names that belong to nobody.
   ...of('none', 'serverName', 'server', 'tag', 'type', 'eventType', 'receiptType', 'kind', 'keyName', 'key', 'protocol', 'fileName'),
@@ -93,7 +107,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('none', 'command', 'software', 'bridgeType', 'path', 'query'),
   ...of('none', 'origin_server_ts', 'splitRoom.values', 'SplitPartInput.values'),
   // Objects whose properties are looked at one by one.
-  ...of('none', 'events', 'create', 'parts'),
+  ...of('none', 'events', 'create', 'parts', 'putRoomKeys.rooms', 'putRoomKeysByRoomId.sessions', 'putRoomKeys.keys'),
   ...of(
     'none',
     'input',

@@ -2,7 +2,7 @@
 import { type GraphQLInputType, getNamedType, isEnumType, isInputObjectType, isListType, isNonNullType } from 'graphql'
 import type { NamedEndpoint } from '../../shim/endpoint.ts'
 import type { RootField } from './documents.ts'
-import { contentNaming, type Home, type IdKind } from './home.ts'
+import { byUserNaming, contentNaming, type Home, type IdKind } from './home.ts'
 import { bodyOf, type Kind, kindOf, parametersOf, pathParams, type Schema } from './parameters.ts'
 
 /** Whose id a parameter gets; `include`: also where it may be left out. */
@@ -42,6 +42,8 @@ export const plain: Readonly<Record<string, unknown>> = {
   ],
   'reportBridgeState.body': { state_event: 'CONNECTED', remote_id: 'one', timestamp: 1, ttl: 60 },
   'setProfileField.body': { displayname: 'text' },
+  version: '1',
+  'putDehydratedDevice.device_data': { algorithm: 'text' },
 }
 
 export interface PlainRequest {
@@ -85,6 +87,7 @@ function valueFor(operation: string, name: string, schema: Schema, kind: Kind, c
   if ('const' in schema) return schema.const
   if (schema.properties) return objectOf(operation, schema, choice)
   if (kind === 'content') return { ...contentNaming(choice.from(name)), ...(said as object | undefined) }
+  if (kind === 'byUser') return byUserNaming(choice.from(name), operation)
   if (kind !== 'none') return idOf(choice.from(name), kind, operation)
   if (said !== undefined) return said
   if (name === 'serverName' || name === 'server') return choice.from(name).instance.bridgeDomain
@@ -139,6 +142,7 @@ function inputOf(owner: string, name: string, given: GraphQLInputType, choice: C
   }
   const kind = kindOf(owner, name, type.name) ?? 'none'
   if (kind === 'content') return name === 'checkpoints' ? [contentNaming(choice.from(name))] : contentNaming(choice.from(name))
+  if (kind === 'byUser') return byUserNaming(choice.from(name), owner)
   if (kind !== 'none') return idOf(choice.from(name), kind, owner)
   const said = plain[`${owner}.${name}`] ?? plain[name]
   if (said !== undefined) return said

@@ -203,6 +203,18 @@ export function content(home: Home): fc.Arbitrary<unknown> {
     }),
     fc.record({ room: json(home), presence: json(home), event_fields: fc.array(text, { maxLength: 3 }), limit: number }),
     fc.constant(contentNaming(home)),
+    // What is asked of users' devices, and keys to be handed out.
+    fc.dictionary(
+      oneOf(...ids.user.map(String), '@a:elsewhere.example'),
+      fc.oneof(
+        fc.array(oneOf(...ids.device), { maxLength: 2 }),
+        fc.dictionary(oneOf(...ids.device.map(String), '*'), oneOf<unknown>('signed_curve25519', 'curve25519', {}, 1)),
+      ),
+    ),
+    fc.dictionary(
+      oneOf('signed_curve25519:a', 'signed_curve25519:b', 'curve25519:c', 'd'),
+      oneOf<unknown>('x', { key: 'x' }, { key: 1 }, 1),
+    ),
   ]
   const shape = fc.oneof(...shapes)
   return fc.oneof(

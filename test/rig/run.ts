@@ -24,8 +24,8 @@ const workers = 2
 const testMs = 60_000
 /** Nothing printed and no test ended: something was left open. */
 const quietMs = 2 * 60_000
-/** Need Go, Python or Chromium, which npm's registry does not bring. */
-const peerFolders = ['test/interop/go/', 'test/interop/python/', 'test/interop/chromium/']
+/** Need Go, Python or Chromium, which npm's registry does not bring, or follow clients with encryption through all that they do. */
+const peerFolders = ['test/interop/go/', 'test/interop/python/', 'test/interop/chromium/', 'test/interop/js-sdk/encryption']
 /** Long ones start first, so that no worker is left alone with one at the end. */
 const longFolders = ['test/kill/', 'test/interop/']
 

@@ -80,6 +80,8 @@ await onBothEngines('deleted rooms', (place) => {
     const roomId = '!chosen:beeper.local'
     await createRoom(instance, bot, { roomId, aliasName: 'portal', initialMembers: [owner.userId] })
     const { key } = (await instance.storage.first('room', { roomId }))!
+    // What deleting looks at is in memory from then on: the two below decide in their order.
+    await deleteRoom(instance, bot, await rig.room(bot))
     const [deleted, made] = await Promise.all([
       deleteRoom(instance, bot, roomId),
       createRoom(instance, bot, { roomId, aliasName: 'portal', initialMembers: [owner.userId] }),

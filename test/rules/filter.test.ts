@@ -120,6 +120,22 @@ suite('sync filters', () => {
     assert.equal(filter.room.ephemeral.nothing, true)
     assert.equal(filter.room.accountData.matches({ type: 'm.tag' }), false)
   })
+  test('no room is wanted when every section of rooms wants nothing, or no room is named', () => {
+    const nothing = { not_types: ['*'] }
+    const sections = { timeline: nothing, state: { types: [] }, ephemeral: nothing, account_data: nothing }
+    assert.equal(sync({ room: sections }).room.nothing, true)
+    assert.equal(sync({ room: { rooms: [] } }).room.nothing, true)
+    for (const section of Object.keys(sections)) assert.equal(sync({ room: { ...sections, [section]: {} } }).room.nothing, false, section)
+    assert.equal(sync({ room: { ...sections, timeline: { limit: 0 } } }).room.nothing, false)
+  })
+  test('com.beeper.to_device is a filter of its own; without it all messages are wanted', () => {
+    assert.equal(sync({}).toDevice, undefined)
+    const { toDevice } = sync({ 'com.beeper.to_device': { types: ['m.room_key*'], not_senders: ['@a:b'] } })
+    assert.equal(toDevice?.matches({ type: 'm.room_key.withheld', sender: '@c:d' }), true)
+    assert.equal(toDevice?.matches({ type: 'm.room_key', sender: '@a:b' }), false)
+    assert.equal(toDevice?.matches({ type: 'm.dummy', sender: '@c:d' }), false)
+    assert.equal(sync({ 'com.beeper.to_device': { not_types: ['*'] } }).toDevice?.nothing, true)
+  })
   test('unknown keys are ignored', () => assert.equal(sync({ x: 1, room: { y: 2, timeline: { z: 3 } } }).room.timeline.nothing, false))
   const wrong = [
     null,
@@ -140,6 +156,8 @@ suite('sync filters', () => {
     { event_format: 'x' },
     { event_fields: {} },
     { room: { timeline: { contains_url: 1 } } },
+    { 'com.beeper.to_device': null },
+    { 'com.beeper.to_device': { types: 'm.room_key' } },
   ]
   for (const json of wrong) {
     test(`${JSON.stringify(json)} is M_BAD_JSON`, () => {

@@ -1,6 +1,7 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import fc from 'fast-check'
+import { usualBodyBytes } from '../../shim/endpoint.ts'
 import { readJson } from '../../shim/wire.ts'
 import { flow, JsonText, writeJson } from '../../src/graphql/execute.ts'
 
@@ -17,6 +18,19 @@ test('whatever JSON.parse takes is read the same, and strictly only without frac
       else assert.throws(() => read(text, true), { errcode: 'M_BAD_JSON' })
     }),
   )
+})
+
+test('so many values that the process would stand still for them are refused; a usual body never has as many', () => {
+  for (const value of ['[]', '0', '""', '{}', '{"":0}']) {
+    const list = (count: number) => `[${Array(count).fill(value).join()}]`
+    for (const strict of [true, false]) {
+      assert.throws(() => read(list(600_002), strict), { errcode: 'M_BAD_JSON' })
+      assert.equal((read(list(299_999), strict) as unknown[]).length, 299_999)
+    }
+  }
+  const full = `[${'0,'.repeat(524_286)}0]`
+  assert.ok(full.length > usualBodyBytes - 10 && full.length <= usualBodyBytes)
+  assert.equal((read(full, true) as unknown[]).length, 524_287)
 })
 
 test('a key given twice is found wherever it stands', () => {

@@ -5,8 +5,9 @@ import { inviteUser } from '../../src/rooms/membership.ts'
 import { sync } from '../../src/sync/sync.ts'
 import { setAccountData } from '../../src/users/account-data.ts'
 import { userIdsOf } from '../../src/users/user-ids.ts'
+import { withKeys } from '../devices/list-rig.ts'
 import { onBothEngines } from '../storage/engines.ts'
-import { bodies, ids, SyncRig } from './rig.ts'
+import { bodies, ids, news, nothingNew, SyncRig } from './rig.ts'
 
 await onBothEngines('long polls', (place) => {
   /** Long enough for everything that is going to happen without the clock moving. */
@@ -31,7 +32,7 @@ await onBothEngines('long polls', (place) => {
   test('with nothing new it answers at the deadline with a token, at once when the timeout is 0', async (t) => {
     await using rig = await SyncRig.start(await place(t))
     const since = await rig.now(rig.alice)
-    assert.deepEqual(await rig.sync(rig.alice, { since }), { next_batch: since })
+    assert.deepEqual(await rig.sync(rig.alice, { since }), nothingNew(since))
     let answered = false
     const waiting = rig.sync(rig.alice, { since, timeoutMs: 5_000 }).finally(() => (answered = true))
     await settle()
@@ -39,7 +40,7 @@ await onBothEngines('long polls', (place) => {
     await settle()
     assert.equal(answered, false)
     rig.clock.move(2)
-    assert.deepEqual(await waiting, { next_batch: since })
+    assert.deepEqual(await waiting, nothingNew(since))
   })
 
   test('a timeout is at most a minute', async (t) => {
@@ -179,7 +180,7 @@ await onBothEngines('long polls', (place) => {
     const waiting = rig.sync(rig.alice, { since, timeoutMs: 30_000 })
     await settle()
     await rig[Symbol.asyncDispose]()
-    assert.deepEqual(await waiting, { next_batch: since })
+    assert.deepEqual(await waiting, nothingNew(since))
   })
 
   test('an idle sync reads nothing, whatever the number of rooms', async (t) => {
@@ -221,5 +222,17 @@ await onBothEngines('long polls', (place) => {
     await assert.rejects(async () => sync(rig.instance, { ...bot, user: null }, {}, new AbortController().signal), {
       errcode: 'M_FORBIDDEN',
     })
+  })
+
+  test('and of what was before, when the token is older: rooms and device lists', async (t) => {
+    await using rig = await SyncRig.start(await place(t))
+    const alice = await withKeys(rig, rig.alice)
+    const bot = await withKeys(rig, (await rig.bridge()).bot)
+    const since = await rig.now(alice)
+    const roomId = await rig.room(bot, { invite: [alice.userId], autoJoinInvites: true })
+    const answer = await rig.sync(bot, { since })
+    assert.deepEqual(Object.keys(answer.rooms?.join ?? {}), [roomId])
+    assert.deepEqual(answer.device_lists, { changed: [alice.userId], left: [] })
+    assert.deepEqual(news(await rig.sync(bot, { since: answer.next_batch })), [])
   })
 })

@@ -3,10 +3,14 @@ import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setImmediate as nextTurn } from 'node:timers/promises'
 import fc from 'fast-check'
+import { putToDevice } from '../../src/devices/to-device.ts'
 import { MatrixError } from '../../src/errors.ts'
 import { inviteUser, joinRoom, kickUser, leaveRoom } from '../../src/rooms/membership.ts'
 import { roomState } from '../../src/rooms/state.ts'
+import { command } from '../../src/stream/command.ts'
 import type { Actor } from '../../src/users/actor.ts'
+import { userOf } from '../../src/users/users.ts'
+import { withDevice } from '../devices/list-rig.ts'
 import { gather } from '../rooms/rig.ts'
 import { onBothEngines } from '../storage/engines.ts'
 import { ClientRoom, type Event, ids, SyncRig } from './rig.ts'
@@ -15,6 +19,7 @@ type Step =
   | { readonly kind: 'say' | 'redact' | 'rename' | 'leave' | 'join' | 'kick'; readonly who: number; readonly n: number }
   | { readonly kind: 'state'; readonly who: number; readonly n: number; readonly type: string }
   | { readonly kind: 'sync'; readonly client: number; readonly limit: number }
+  | { readonly kind: 'flood'; readonly who: number }
   | { readonly kind: 'restart' }
 
 const who = fc.nat({ max: 2 })
@@ -40,6 +45,7 @@ const steps = fc.array<Step>(
       }),
     },
     { weight: 8, arbitrary: fc.record({ kind: fc.constant('sync' as const), client: fc.nat({ max: 5 }), limit: fc.nat({ max: 6 }) }) },
+    { weight: 2, arbitrary: fc.record({ kind: fc.constant('flood' as const), who: fc.nat({ max: 1 }) }) },
     { weight: 1, arbitrary: fc.record({ kind: fc.constant('restart' as const) }) },
   ),
   { minLength: 10, maxLength: 60 },
@@ -65,7 +71,8 @@ class Client {
     this.options = options
   }
 
-  async sync(limit: number): Promise<void> {
+  /** True when more may come at once: the answer held messages, and ended at the last of them. */
+  async sync(limit: number): Promise<boolean> {
     const { lazy, stateAfter, types } = this.options
     const filter = {
       room: { rooms: [this.roomId], state: { lazy_load_members: lazy === true }, timeline: { limit, ...(types && { types }) } },
@@ -84,6 +91,7 @@ class Client {
       this.room.apply(block)
     }
     this.since = answer.next_batch
+    return answer.to_device !== undefined
   }
 
   /** Backwards from prev_batch to where the last answer ended. */
@@ -132,7 +140,7 @@ async function run(rig: SyncRig, actors: readonly Actor[], script: readonly Step
     }
   }
   await Promise.all(writing)
-  for (const client of clients) await client.sync(4)
+  for (const client of clients) while (await client.sync(4));
   await check(rig, roomId, clients)
 }
 
@@ -152,9 +160,10 @@ async function act(
 ): Promise<void> {
   const actor = actors[step.who]!
   const { instance } = rig
-  const body = `${step.kind} ${step.n}`
+  const body = step.kind === 'flood' ? '' : `${step.kind} ${step.n}`
   try {
-    if (step.kind === 'say') said.push(await rig.say(actor, roomId, body))
+    if (step.kind === 'flood') await flood(rig, actor)
+    else if (step.kind === 'say') said.push(await rig.say(actor, roomId, body))
     else if (step.kind === 'state')
       await rig.set(step.n < 4 ? actors[0]! : actor, roomId, step.type, { value: step.n, name: body, topic: body })
     else if (step.kind === 'redact' && said.length > 0) await rig.redact(actors[0]!, roomId, said[step.n % said.length]!)
@@ -168,6 +177,14 @@ async function act(
   } catch (error) {
     if (!(error instanceof MatrixError)) throw error
   }
+}
+
+/** Messages to the device: of two floods one answer holds the first and a part of the second, and ends there. */
+async function flood({ instance }: SyncRig, actor: Actor): Promise<void> {
+  await command(instance, (decision) => {
+    const message = { deviceIds: [actor.device!], type: 'org.example', sender: actor.userId, content: '{}' }
+    for (let i = 0; i < 70; i++) putToDevice(decision, { ...message, to: userOf(decision, actor.user!) })
+  })
 }
 
 async function check(rig: SyncRig, roomId: string, clients: readonly Client[]): Promise<void> {
@@ -208,7 +225,7 @@ await onBothEngines('sync as a client puts it together', (place, engine) => {
     await using rig = await SyncRig.start(await place(t))
     const bridge = await rig.bridge()
     const ghost = bridge.ghost('carol')
-    const actors = [rig.alice, rig.bob, ghost] as const
+    const actors = [await withDevice(rig, rig.alice), await withDevice(rig, rig.bob), ghost] as const
     // The ghost comes to be with its first room.
     await rig.room(bridge.bot, { invite: [ghost.userId], autoJoinInvites: true })
     const property = fc.asyncProperty(steps, fc.boolean(), (script, hurried) => run(rig, actors, script, hurried))

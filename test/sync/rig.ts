@@ -53,6 +53,10 @@ export interface RoomBlock {
 
 export interface Answer {
   readonly next_batch: string
+  readonly to_device?: { readonly events: readonly { readonly type: string; readonly sender: string; readonly content: JsonObject }[] }
+  readonly device_lists?: { readonly changed: readonly string[]; readonly left: readonly string[] }
+  readonly device_one_time_keys_count?: Readonly<Record<string, number>>
+  readonly device_unused_fallback_key_types?: readonly string[]
   readonly account_data?: Events
   readonly rooms?: {
     readonly join?: Readonly<Record<string, RoomBlock>>
@@ -248,6 +252,19 @@ export function names(events: readonly Event[] | undefined): string[] {
 
 export function bodies(events: readonly Event[] | undefined): unknown[] {
   return (events ?? []).filter(({ type }) => type === 'm.room.message').map(({ content }) => content['body'])
+}
+
+/** What an answer says to a device when nothing happened. */
+export function nothingNew(next_batch: string): Answer {
+  return { next_batch, device_one_time_keys_count: { signed_curve25519: 0 }, device_unused_fallback_key_types: [] }
+}
+
+/** Keys of the answer, but for those that every one has. */
+export function news(answer: Answer): string[] {
+  const always = Object.keys(nothingNew(''))
+  return Object.keys(answer)
+    .filter((key) => !always.includes(key))
+    .toSorted()
 }
 
 export const lazy = { room: { state: { lazy_load_members: true } } }

@@ -29,7 +29,7 @@ describe('versions', () => {
     assert.ok(Object.values(body.unstable_features).every((on) => on === true))
   })
 
-  it('name every flag of a feature of bridges that is here', async () => {
+  it('name every flag of a feature that is here', async () => {
     const { body } = await test.request('GET', '/_matrix/client/versions')
     const beeper = ['hungry', 'batch_sending', 'room_yeeting', 'room_create_autojoin_invites', 'arbitrary_profile_meta']
     beeper.push(
@@ -43,7 +43,7 @@ describe('versions', () => {
       'ephemeral',
     )
     const others = ['fi.mau.msc2246.stable', 'fi.mau.msc2659.stable', 'org.matrix.msc3916.stable']
-    others.push('uk.tcpip.msc4133', 'uk.tcpip.msc4133.stable')
+    others.push('uk.tcpip.msc4133', 'uk.tcpip.msc4133.stable', 'org.matrix.e2e_cross_signing', 'org.matrix.msc3814')
     assert.deepEqual(Object.keys(body.unstable_features).sort(), [...beeper.map((name) => `com.beeper.${name}`), ...others].sort())
   })
 })

@@ -1,12 +1,13 @@
 /** Logging in, registering, sessions. */
+import { deactivateAccount } from '../../devices/deactivation.ts'
 import { domainOf, localpartOf } from '../../ids.ts'
-import type { DeviceRow, RegistrationTokenRow } from '../../storage/tables.ts'
+import type { RegistrationTokenRow } from '../../storage/tables.ts'
 import { fullUserId } from '../../users/accounts.ts'
 import type { Actor } from '../../users/actor.ts'
 import { changePassword, type LoginFlow as Flow, generateLoginToken, login, loginFlows } from '../../users/logins.ts'
 import { checkUsernameAvailable, type Registered, register } from '../../users/registration-flows.ts'
 import { checkRegistrationToken, createRegistrationToken, readRegistrationTokens } from '../../users/registration-tokens.ts'
-import { instanceOfSecret, logout, logoutAll, readDevice, readDevices, refreshSession, type Session } from '../../users/sessions.ts'
+import { instanceOfSecret, logout, logoutAll, refreshSession, type Session } from '../../users/sessions.ts'
 import { builder } from '../builder.ts'
 import { type Context, requireActive, requireActor } from '../context.ts'
 import { loadUser, User } from './users.ts'
@@ -37,17 +38,6 @@ const RegisteredType = builder.objectRef<Registered>('Registered').implement({
       description: 'Null where no login was wanted.',
       resolve: (registered) => registered.session,
     }),
-  }),
-})
-
-const Device = builder.objectRef<DeviceRow>('Device').implement({
-  description: 'A session of a user.',
-  fields: (t) => ({
-    deviceId: t.exposeID('deviceId'),
-    displayName: t.exposeString('displayName', { nullable: true }),
-    lastSeenIp: t.exposeString('lastSeenIp', { nullable: true }),
-    lastSeenTs: t.expose('lastSeenTs', { type: 'Timestamp' }),
-    createdAt: t.expose('createdAt', { type: 'Timestamp' }),
   }),
 })
 
@@ -87,14 +77,11 @@ export const Viewer = builder.objectRef<Actor>('Viewer').implement({
       description: 'Null for a ghost that is not made yet.',
       resolve: (actor, _, context) => loadUser(context, actor.userId),
     }),
-    devices: t.field({
-      type: [Device],
-      description: 'All sessions. Not for an appservice as the owner.',
-      extensions: { puppet: false },
-      resolve: (actor, _, context) => readDevices(context.instance, actor),
-    }),
   }),
 })
+
+/** What `auth` may hold. */
+export const proof = 'the stage `m.login.password`; `org.matrix.login.jwt` of who has no password'
 
 const LoginInput = builder.inputType('LoginInput', {
   fields: (t) => ({
@@ -158,19 +145,6 @@ builder.queryFields((t) => ({
     extensions: { puppet: false },
     resolve: (_, __, context) => readRegistrationTokens(context.instance, requireActor(context)),
   }),
-  devices: t.field({
-    type: [Device],
-    description: 'The own sessions, at most 100. Not for an appservice as the owner. No errors.',
-    extensions: { puppet: false },
-    resolve: (_, __, context) => readDevices(context.instance, requireActor(context)),
-  }),
-  device: t.field({
-    type: Device,
-    description: 'One of the own sessions. Not for an appservice as the owner. Errors: M_NOT_FOUND.',
-    args: { deviceId: t.arg.id({ required: true }) },
-    extensions: { puppet: false },
-    resolve: (_, { deviceId }, context) => readDevice(context.instance, requireActor(context), deviceId),
-  }),
 }))
 
 builder.mutationFields((t) => ({
@@ -219,7 +193,7 @@ builder.mutationFields((t) => ({
     type: LoginToken,
     description:
       'A token that logs another device in. Asks for the password: the first refusal carries `flows` and `session`. Not for appservices. Errors: M_FORBIDDEN for a wrong password, M_LIMIT_EXCEEDED.',
-    args: { auth: t.arg({ type: 'JsonObject', description: 'the stage `m.login.password`' }) },
+    args: { auth: t.arg({ type: 'JsonObject', description: proof }) },
     extensions: { puppet: false },
     resolve: (_, { auth }, context) => generateLoginToken(context.instance, requireActor(context), { auth: auth ?? null, ip: context.ip }),
   }),
@@ -229,10 +203,17 @@ builder.mutationFields((t) => ({
     args: {
       newPassword: t.arg.string({ description: 'at least 8 characters; what the first request said, when left out' }),
       logoutDevices: t.arg.boolean({ description: 'whether all other sessions end; usually they do' }),
-      auth: t.arg({ type: 'JsonObject', description: 'the stage `m.login.password`' }),
+      auth: t.arg({ type: 'JsonObject', description: proof }),
     },
     extensions: { puppet: false },
     resolve: (_, args, context) => changePassword(context.instance, requireActor(context), { ...args, ip: context.ip }),
+  }),
+  deactivateAccount: t.boolean({
+    description:
+      'Ends the own account for good: password, sessions, keys and profile at once; a job leaves all rooms and forgets settings and backups. Messages stay, and nobody gets the name again. Asks for the password: the first refusal carries `flows` and `session`. Not for appservices, the owner and administrators. Errors: M_FORBIDDEN, M_LIMIT_EXCEEDED.',
+    args: { auth: t.arg({ type: 'JsonObject', description: proof }) },
+    extensions: { puppet: false },
+    resolve: (_, { auth }, context) => deactivateAccount(context.instance, requireActor(context), { auth, ip: context.ip }),
   }),
   createRegistrationToken: t.field({
     type: RegistrationToken,

@@ -51,13 +51,13 @@ export const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
       resolve: (row, _, context) => bridgeSockets(context.instance).isConnected(row.key),
     }),
     queueLength: t.int({
-      description: 'Events and receipts that it has not acknowledged.',
+      description: 'Events, receipts, messages to devices and changes of keys that it has not acknowledged.',
       resolve: (row, _, context) => queueLength(context.instance, row),
     }),
     oldestUndelivered: t.field({
       type: 'Timestamp',
       nullable: true,
-      description: 'origin_server_ts of the oldest event that it has not acknowledged.',
+      description: 'origin_server_ts of the oldest event, receipt or message to a device that it has not acknowledged.',
       resolve: (row, _, context) => oldestUndelivered(context.instance, row),
     }),
     lastError: t.string({
@@ -131,13 +131,14 @@ builder.queryFields((t) => ({
 builder.mutationFields((t) => ({
   registerBridge: t.field({
     type: Bridge,
-    description: `Makes a bridge or changes the one with this id: what is left out is made for a new one and stays as it is for another, so the same again changes nothing. ${managers} The address of an owner's bridge lies within the networks of APPSERVICE_NETWORKS. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    description: `Makes a bridge or changes the one with this id: what is left out is made for a new one and stays as it is for another, so the same again changes nothing. ${managers} The address of an owner's bridge lies within the networks of APPSERVICE_NETWORKS. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE, M_RESOURCE_LIMIT_EXCEEDED for more than 1 000 bridges.`,
     args: {
       id: t.arg.string({ required: true, description: 'a-z, A-Z, 0-9 and ._=/+-' }),
       url: t.arg.string({ description: 'An http or https address, or "websocket". "": nothing is delivered.' }),
       registration: t.arg({
         type: 'JsonObject',
-        description: 'As the Matrix specification has it. Usual: a bot `<id>bot`, ghosts `<id>_…`, receive_ephemeral.',
+        description:
+          'As the Matrix specification has it. Usual: a bot `<id>bot`, ghosts `<id>_…`, receive_ephemeral, and org.matrix.msc3202 unless it has an as_token.',
       }),
       withLoginToken: t.arg.boolean({ description: 'Its provisioning API is asked with the `loginToken`, as bbctl configures it.' }),
     },
@@ -149,7 +150,7 @@ builder.mutationFields((t) => ({
   }),
   configureBridge: t.field({
     type: Bridge,
-    description: `Registers a bridge of a type (whatsapp, signal…) unless it is registered; its configYaml is all that it needs. ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE.`,
+    description: `Registers a bridge of a type (whatsapp, signal…) unless it is registered; its configYaml is all that it needs. ${managers} Errors: M_FORBIDDEN, M_INVALID_PARAM, M_EXCLUSIVE, M_RESOURCE_LIMIT_EXCEEDED for more than 1 000 bridges.`,
     args: {
       type: t.arg.string({ required: true }),
       id: t.arg.string({ description: 'Usual: the type.' }),

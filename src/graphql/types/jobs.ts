@@ -9,7 +9,9 @@ const managers = 'For the owner and administrators.'
 const JobKind = builder.enumType('JobKind', {
   values: {
     DELETE_BRIDGE: { value: 'deleteBridge', description: 'Deletes the rooms and the ghosts of a bridge; counted in both.' },
+    DEACTIVATE_ACCOUNT: { value: 'deactivateAccount', description: 'Takes somebody out of all rooms; counted in rooms.' },
     RECLAIM_ROOMS: { value: 'reclaimRooms', description: 'Gives back the space of deleted rooms; counted in rooms.' },
+    RECLAIM_BACKUP: { value: 'reclaimBackup', description: 'Gives back the space of deleted room keys; counted in keys.' },
     MOVE_HISTORY: {
       value: 'moveHistory',
       description: 'Brings the history of rooms that were merged or split into the new ones; counted in events.',
