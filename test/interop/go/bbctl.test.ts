@@ -159,6 +159,9 @@ describe('bbctl', { skip: missing ?? false, timeout: 120_000 }, () => {
     )
     assert.equal(config.provisioning.shared_secret, data.loginToken)
     assert.equal(config.appservice.as_token, data.bridge.registration.as_token)
+    const { allow, default: byDefault, require, appservice } = config.encryption
+    assert.deepEqual([allow, byDefault, require, appservice], [true, true, true, true])
+    assert.equal(data.bridge.registration['org.matrix.msc3202'], true, 'what appservice: true needs')
     assert.deepEqual([data.bridge.type, data.bridge.states], ['whatsapp', [{ stateEvent: 'STARTING' }]])
   })
 

@@ -38,6 +38,9 @@ export async function buildBridges(): Promise<string | null> {
 // biome-ignore lint/suspicious/noExplicitAny: a test reads what it knows to be there
 type Json = any
 
+/** Settings of the section `encryption`, for who sends and reads what is said without a client that encrypts. */
+export const unencrypted = { allow: false, default: false, require: false }
+
 export interface BridgeOptions {
   /** `echobridge` or `whatsapp`, for `bridge config` */
   readonly type: string
@@ -166,6 +169,15 @@ export class BridgeProcess {
   allRows(): Map<string, number> {
     const rows = this.withDatabase((database) => database.prepare('select mxid, count(*) as rows from message group by mxid').all())
     return new Map((rows as { mxid: string; rows: number }[]).map(({ mxid, rows: count }) => [mxid, count]))
+  }
+
+  /** Room keys of its own that it has deleted. */
+  forgottenSessions(): number {
+    return this.withDatabase((database) => {
+      const text = "select count(*) as sessions from crypto_megolm_inbound_session where withheld_code = 'com.beeper.redacted'"
+      const { sessions } = database.prepare(text).get() as { sessions: number }
+      return sessions
+    })
   }
 
   /** Chats whose history is not all there. */

@@ -12,7 +12,7 @@ import type { MatrixClient } from 'matrix-js-sdk'
 import { type ServerProcess, startProcess } from '../../bench/server-process.ts'
 import { Chance, chooseSeed } from '../../kill/chance.ts'
 import { PatientClient } from '../../kill/client.ts'
-import { BridgeProcess, buildBridges, freePort } from './bridge-process.ts'
+import { BridgeProcess, buildBridges, freePort, unencrypted } from './bridge-process.ts'
 import { EchoNetwork, type EchoRecord } from './echo-network.ts'
 import { RecordingProxy } from './recording-proxy.ts'
 import { messageTexts, pageToFirst, readRoom } from './room-reader.ts'
@@ -110,6 +110,8 @@ describe('bridges in Go over the websocket', { skip: missing ?? false, timeout: 
           deep_history: scale.deepHistory,
         },
         bridge: { deduplicate_matrix_messages: true },
+        // What is said is looked at, and encryption.test.ts is about the rest.
+        encryption: unencrypted,
         backfill: { max_initial_messages: 50, queue: { enabled: true, batch_size: scale.batchSize, batch_delay: 1, max_batches: -1 } },
       },
     })

@@ -3,7 +3,7 @@ import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
 import type { MatrixClient } from 'matrix-js-sdk'
 import type { ServerProcess } from '../../bench/server-process.ts'
-import { BridgeProcess } from './bridge-process.ts'
+import { BridgeProcess, unencrypted } from './bridge-process.ts'
 import { texts, until } from './sdk-client.ts'
 
 interface Scene {
@@ -23,6 +23,7 @@ export function whatsappTests(scene: () => Scene, { websocket }: { websocket: bo
         whatsapp = await BridgeProcess.start(server, {
           type: 'whatsapp',
           program: 'mautrix-whatsapp',
+          settings: { encryption: unencrypted },
           ...(websocket && { websocket: { ownerToken: client.getAccessToken()! } }),
         })
         if (websocket) assert.deepEqual(whatsapp.listeningPorts(), [], 'over a websocket it needs no port')

@@ -50,6 +50,12 @@ func (i exactIntent) SendMessage(ctx context.Context, room id.RoomID, kind event
 		return i.ASIntent.SendMessage(ctx, room, kind, content, extra)
 	}
 	m := extra.MessageMeta
+	if i.Connector.Config.Encryption.Require { // so every room is encrypted
+		if err := i.Connector.Crypto.Encrypt(ctx, room, kind, content); err != nil {
+			return nil, err
+		}
+		kind = event.EventEncrypted
+	}
 	return i.Matrix.SendMessageEvent(ctx, room, kind, content, mautrix.ReqSendEvent{
 		Timestamp: extra.Timestamp.UnixMilli(), TransactionID: "echo_" + string(m.ID),
 		MeowEventID: i.Connector.GenerateDeterministicEventID(room, m.Room, m.ID, m.PartID),
