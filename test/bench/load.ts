@@ -84,7 +84,7 @@ export class Load {
     this.address = new URL(url)
   }
 
-  /** The parsed body; throws unless the status is 200. */
+  /** The parsed body; throws unless it went well. */
   async request(method: string, path: string, token: string, body?: unknown): Promise<Record<string, unknown>> {
     const text = await this.text(method, path, token, body)
     return JSON.parse(text) as Record<string, unknown>
@@ -96,7 +96,7 @@ export class Load {
     const connection = this.take()
     const reply = await connection.send(head, content)
     this.free.push(connection)
-    if (reply.status !== 200) throw new Error(`${method} ${path}: ${reply.status} ${reply.text}`)
+    if (reply.status >= 300) throw new Error(`${method} ${path}: ${reply.status} ${reply.text}`)
     return reply.text
   }
 

@@ -4,6 +4,7 @@
  */
 import { spawn } from 'node:child_process'
 import { bridgeRows } from './bridge-rows.ts'
+import { closeKeyed, encryptionRows } from './encryption-rows.ts'
 import { driverFloor } from './floors.ts'
 import { Load, median } from './load.ts'
 import { closeGrown, type Measured, type Row, rows, type World } from './rows.ts'
@@ -24,7 +25,9 @@ try {
     password: server.owner.password,
   })
   const world: World = { server, load, floorLoad, driverFloor, token: login['access_token'] as string, ownerId: server.owner.userId }
-  const chosen = [...rows, ...bridgeRows].filter((row) => only.length === 0 || only.some((word) => row.name.includes(word)))
+  const chosen = [...rows, ...bridgeRows, ...encryptionRows].filter(
+    (row) => only.length === 0 || only.some((word) => row.name.includes(word)),
+  )
   const results = new Map<Row, Measured[]>()
   for (let round = 0; round < rounds; round++) {
     for (const row of chosen) {
@@ -37,6 +40,7 @@ try {
   print(results)
 } finally {
   await closeGrown()
+  await closeKeyed()
   await load.close()
   await floorLoad.close()
   floorProcess.kill()
@@ -54,13 +58,18 @@ function print(results: ReadonlyMap<Row, readonly Measured[]>): void {
       format(median(values)),
       `${format(Math.min(...values))}–${format(Math.max(...values))}`,
       row.unit,
-      `${row.higherIsBetter ? '≥' : '≤'} ${row.target} ${median(values) * (row.higherIsBetter ? 1 : -1) >= row.target * (row.higherIsBetter ? 1 : -1) ? 'reached' : 'MISSED'}`,
+      verdict(row, median(values)),
       floors.length > 0 ? format(median(floors)) : '',
       ratios.length > 0 ? format(median(ratios)) : '',
     ])
   }
   const widths = lines[0]!.map((_, column) => Math.max(...lines.map((line) => line[column]!.length)))
   for (const line of lines) process.stdout.write(`${line.map((cell, column) => cell.padEnd(widths[column]!)).join('  ')}\n`)
+}
+
+function verdict({ target, higherIsBetter }: Row, value: number): string {
+  if (target === null) return ''
+  return `${higherIsBetter ? '≥' : '≤'} ${target} ${(higherIsBetter ? value >= target : value <= target) ? 'reached' : 'MISSED'}`
 }
 
 function format(value: number): string {

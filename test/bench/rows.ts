@@ -22,7 +22,8 @@ export interface Measured {
 export interface Row {
   readonly name: string
   readonly unit: string
-  readonly target: number
+  /** null: its floor is what it is measured by */
+  readonly target: number | null
   readonly higherIsBetter: boolean
   /** measured in one round only: too long for five */
   readonly once?: boolean
