@@ -117,7 +117,7 @@ async function endedSince(instance: Instance, user: number, pairs: readonly Pair
 /** Keys of those who were in a room of the user's that was deleted. Who was in it is known from what deleting left of it. */
 async function departedWith(instance: Instance, user: number, { since, until }: DeviceListWindow): Promise<number[]> {
   const departures = await instance.storage.find('departure', { where: { user, position: { gt: since, lte: until } } })
-  const rooms = departures.filter(({ ts }) => ts !== null).map(({ room }) => room)
+  const rooms = departures.map(({ room }) => room)
   const others: number[] = []
   for await (const slice of inSlices(instance, rooms)) others.push(...(await instance.storage.departedWithKeys(user, slice)))
   return others

@@ -14,6 +14,9 @@ import { usersWithKeys } from '../users/users-with-keys.ts'
 import { coreOf, findRoom, membershipOf } from './room-core.ts'
 import { forgetTyping } from './typing.ts'
 
+/** Users with keys who are looked for in each room. Where bridges give keys to thousands of ghosts, nobody hears that those are gone with it. */
+const mostWithKeys = 200
+
 /** The kind of job that reclaims the rows of dead rooms. */
 export const reclaimRooms = 'reclaimRooms'
 
@@ -31,8 +34,10 @@ export function deleteRooms(decision: Decision, rooms: readonly RoomRow[]): void
 export function hideRooms(decision: Decision, rooms: readonly RoomRow[]): void {
   const { instance } = decision
   // Of those with keys it tells the others that they share the room no more.
-  const readers = new Set([...syncingUsers(decision).map(({ key }) => key), ...usersWithKeys(decision)])
-  decision.all(rooms.flatMap((room) => [...readers].map((user) => () => membershipOf(decision, room.key, user))))
+  const withKeys = usersWithKeys(decision)
+  const readers = new Set([...syncingUsers(decision).map(({ key }) => key), ...(withKeys.length <= mostWithKeys ? withKeys : [])])
+  const places = rooms.flatMap(({ key: room }) => [...readers].map((user) => ({ room, user })))
+  decision.loadAll('membership', places, (missing) => instance.storage.membersAt(missing))
   const position = decision.takePosition()
   const told = new Set<number>()
   for (const { key, roomId } of rooms) {

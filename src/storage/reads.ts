@@ -199,8 +199,9 @@ function makeTexts(dialect: Dialect): Texts {
     ),
     departedWithKeys: finish(
       `SELECT DISTINCT t."user" FROM "departure" d CROSS JOIN "device_list_change" k CROSS JOIN "departure" t
-        WHERE d."instance" = ? AND d."user" = ? AND ${dialect.among('d."room"', 'bigint')} AND d."ts" IS NOT NULL AND k."instance" = d."instance"
-        AND k."user" <> d."user" AND t."instance" = d."instance" AND t."user" = k."user" AND t."room" = d."room" AND t."ts" IS NOT NULL`,
+        WHERE d."instance" = ? AND d."user" = ? AND ${dialect.among('d."room"', 'bigint')}
+        AND NOT EXISTS (SELECT 1 FROM "room" r WHERE r."instance" = d."instance" AND r."key" = d."room") AND k."instance" = d."instance"
+        AND k."user" <> d."user" AND t."instance" = d."instance" AND t."user" = k."user" AND t."room" = d."room"`,
     ),
     // One look at the end of each room's events. A deleted room has no row, while its memberships wait to be reclaimed.
     roomsByActivity: finish(

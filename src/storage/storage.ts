@@ -106,7 +106,7 @@ export interface Storage {
   membersWithKeys(rooms: readonly number[]): Promise<Rows['membership'][]>
   /** Of these users those who are joined or invited to a room that the user is joined to. */
   sharingRooms(user: number, others: readonly number[]): Promise<number[]>
-  /** Users who have or had device keys and were in one of these rooms when it was deleted, as the user was. */
+  /** Users who have or had device keys and were in one of these rooms, which is deleted by now, as the user was; also who forgot it before. */
   departedWithKeys(user: number, rooms: readonly number[]): Promise<number[]>
   /** Joined rooms of a user with the order of each room's newest event, newest first. */
   roomsByActivity(user: number, options: { before?: number; limit: number }): Promise<{ room: number; order: number }[]>

@@ -55,19 +55,25 @@ export function rememberedChanges(instance: Instance, user: number, since: numbe
 /** The same from the database: after a restart, or for a client that was away for long. Of these rooms everything is looked at. */
 export async function storedChanges(instance: Instance, user: number, since: number, until: number): Promise<Changes> {
   const { storage } = instance
+  const position = { gt: since, lte: until }
   const [memberships, active, accountData] = await Promise.all([
     storage.find('membership', { where: { user } }),
     storage.roomsByActivity(user, { limit: Number.MAX_SAFE_INTEGER }),
-    storage.find('accountData', { where: { user, position: { gt: since } } }),
+    storage.find('accountData', { where: { user, position } }),
   ])
   const rooms = new Set<number>()
   for (const row of memberships) if (row.order > since) rooms.add(row.room)
-  for (const { room, order } of active) if (order > since) rooms.add(room)
+  for (const { room, order } of active) if (order > since && order <= until) rooms.add(room)
+  // An answer may end long before the newest event of a room.
+  const later = active.filter(({ order }) => order > until).map(({ room }) => room)
+  if (later.length > 0)
+    for (const [room, events] of await storage.lastEvents(later, { after: since, until, limit: 1 })) if (events.length > 0) rooms.add(room)
   for (const { room } of accountData) if (room !== 0) rooms.add(room)
   const quiet = active.map(({ room }) => room).filter((room) => !rooms.has(room))
-  for (const { room } of await storage.find('receipt', { where: { room: { in: quiet }, position: { gt: since } } })) rooms.add(room)
+  for (const { room } of await storage.find('receipt', { where: { room: { in: quiet }, position } })) rooms.add(room)
   // What was cut off by a restart is told to have ended where it was likely seen; everywhere would be much to send for little.
-  const seen = since < instance.bus.opened ? quiet.slice(0, roomsWithTyping) : quiet
+  const { opened } = instance.bus
+  const seen = since < opened ? quiet.slice(0, until < opened ? 0 : roomsWithTyping) : quiet
   for (const room of seen) if (typingSince(instance, room, since, until) !== null) rooms.add(room)
   for (const room of quiet) if (ephemeralEventsIn(instance, room, since, until).length > 0) rooms.add(room)
   return { ...unknownChanges, rooms: [...rooms] }

@@ -118,14 +118,14 @@ async function poll({ since: start, after: received, place, deadline, signal, ..
 async function read(asks: Asks, since: number, after: number | null): Promise<{ readonly until: number; readonly text: string | null }> {
   const { instance, requester, device, filter } = asks
   const { user } = requester
-  const published = instance.bus.published
-  const changesUpTo = async (position: number) =>
-    rememberedChanges(instance, user, since, position) ??
-    (filter.room.nothing ? unknownChanges : await storedChanges(instance, user, since, position))
-  let changes = await changesUpTo(published)
-  if (changes.isEmpty && after !== null) return { until: published, text: null }
-  const { messages, until } = after === null || changes.has('toDevice') ? await messagesFor(asks, after, published) : noMessages(published)
-  if (until < published) changes = await changesUpTo(until)
+  const { published } = instance.bus
+  const remembered = rememberedChanges(instance, user, since, published)
+  if (remembered?.isEmpty && after !== null) return { until: published, text: null }
+  const hasMessages = after === null || !remembered || remembered.has('toDevice')
+  const { messages, until } = hasMessages ? await messagesFor(asks, after, published) : noMessages(published)
+  const changes =
+    (until < published ? rememberedChanges(instance, user, since, until) : remembered) ??
+    (filter.room.nothing ? unknownChanges : await storedChanges(instance, user, since, until))
   const lists = device === null ? noDeviceLists : await readListsBetween(instance, user, since, until)
   const place = device !== null && changes.has('keyCount') ? { user, deviceId: device } : null
   const isNews =

@@ -192,6 +192,20 @@ await onBothEngines('device lists', (place) => {
     assert.equal(await hearsBot.heard(), null)
   })
 
+  test('who left and forgot a room that was then yeeted has parted from those in it all the same', async (t) => {
+    await using rig = await SyncRig.start(await place(t))
+    const alice = await withKeys(rig, rig.alice)
+    const { bot: user } = await rig.bridge()
+    const bot = await withKeys(rig, user)
+    const roomId = await rig.room(bot, { invite: [alice.userId], autoJoinInvites: true })
+    const [hearsAlice, hearsBot] = [await Listener.start(rig, alice), await Listener.start(rig, bot)]
+    await leaveRoom(rig.instance, alice, { roomId })
+    await forgetRoom(rig.instance, alice, roomId)
+    await deleteRoom(rig.instance, bot, roomId)
+    assert.deepEqual(await hearsAlice.heard(), gone(bot))
+    assert.deepEqual(await hearsBot.heard(), gone(alice))
+  })
+
   test('a yeeted room is no end where another one is shared, nor is a merge into one', async (t) => {
     await using rig = await SyncRig.start(await place(t))
     const alice = await withKeys(rig, rig.alice)
@@ -252,6 +266,26 @@ await onBothEngines('device lists', (place) => {
     const lists = await readListsBetween(rig.instance, alice.user!, since, rig.instance.bus.published)
     assert.deepEqual(lists, { changed: [bob.userId], left: [] })
     assert.deepEqual(together, [2, 2, 2, 2, 2])
+  })
+
+  test('where thousands have keys, a yeet looks up only who syncs', async (t) => {
+    await using rig = await SyncRig.start(await place(t))
+    const alice = await withKeys(rig, rig.alice)
+    const { bot: user } = await rig.bridge()
+    const bot = await withKeys(rig, user)
+    await command(rig.instance, (decision) => {
+      for (let i = 0; i < 2_000; i++) {
+        const position = decision.takePosition()
+        decision.write('deviceListChange', { instance: rig.instance.key, user: position, position })
+      }
+    })
+    await rig.restart()
+    const roomId = await rig.room(bot, { invite: [alice.userId], autoJoinInvites: true })
+    const since = await rig.now(alice)
+    const held = rig.instance.memory.size
+    await deleteRoom(rig.instance, bot, roomId)
+    assert.ok(rig.instance.memory.size < held + 200, `${rig.instance.memory.size - held} more`)
+    assert.deepEqual(Object.keys((await rig.sync(alice, { since })).rooms?.leave ?? {}), [roomId])
   })
 
   test('who has no keys is told all the same, and a user without a device nothing', async (t) => {

@@ -65,7 +65,7 @@ await onBothEngines('room-mates', (place) => {
     assert.deepEqual(await storage.sharingRooms(1, []), [])
   })
 
-  test('departedWithKeys: who was in a room that was deleted, not who forgot it', async (t) => {
+  test('departedWithKeys: who was in a room that is gone, also who forgot it before, and nobody of a room that is there', async (t) => {
     const storage = await filled(await place(t), (c, instance) => {
       people(c, instance)
       const left = (member: number, key: number, ts: number | null) =>
@@ -75,9 +75,13 @@ await onBothEngines('room-mates', (place) => {
       left(2, 11, null)
       left(1, 12, null)
       left(2, 12, 5)
+      for (const member of [1, 2]) left(member, 13, null)
+      c.put('room', room(instance, 13))
     })
-    assert.deepEqual(await storage.departedWithKeys(1, [10, 11, 12]), [2])
-    assert.deepEqual(await storage.departedWithKeys(1, [11, 12]), [])
+    assert.deepEqual(await storage.departedWithKeys(1, [10]), [2])
+    assert.deepEqual(await storage.departedWithKeys(1, [11]), [2])
+    assert.deepEqual(await storage.departedWithKeys(1, [12]), [2])
+    assert.deepEqual(await storage.departedWithKeys(1, [13]), [])
     assert.deepEqual(await storage.departedWithKeys(3, [10]).then((keys) => keys.sort()), [1, 2])
     assert.deepEqual(await storage.departedWithKeys(1, []), [])
   })

@@ -113,10 +113,13 @@ await onBothEngines('com.beeper.to_device', (place) => {
     await using rig = await SyncRig.start(await place(t))
     const alice = await withDevice(rig, rig.alice)
     const start = await rig.now(alice)
+    const waiting = () => rig.instance.storage.count('toDevice', { user: alice.user! })
     for (const type of ['m.room_key', 'm.key.verification.start', 'm.forwarded_room_key', 'm.dummy']) await send(rig, alice, type)
     const some = await rig.sync(alice, { since: start, filter: onlyKeys })
     assert.deepEqual(types(some), ['m.room_key', 'm.forwarded_room_key'])
     assert.deepEqual(types(await rig.sync(alice, { since: some.next_batch, filter: onlyKeys })), [])
+    await settle()
+    assert.equal(await waiting(), 4)
     assert.deepEqual(types(await rig.sync(alice, { filter: none })), [])
     assert.deepEqual(types(await rig.sync(alice, { since: start })), [
       'm.room_key',
@@ -125,7 +128,6 @@ await onBothEngines('com.beeper.to_device', (place) => {
       'm.dummy',
     ])
     assert.deepEqual(types(await rig.sync(alice, { since: some.next_batch })), [], 'it has arrived')
-    const waiting = () => rig.instance.storage.count('toDevice', { user: alice.user! })
     for (let tries = 0; tries < 200 && (await waiting()) > 0; tries++) await settle()
     assert.deepEqual(types(await rig.sync(alice)), [])
   })

@@ -79,6 +79,9 @@ await onBothEngines('messages to devices in sync', (place) => {
     assert.deepEqual(numbers(first), [1, 2, 3])
     assert.deepEqual(await rig.sync(alice, { since }), first)
     assert.equal(await stored(rig, alice), 3)
+    const whole = { fullState: true, filter: { 'com.beeper.to_device': {} } }
+    assert.deepEqual(numbers(await rig.sync(alice, { since, ...whole })), [1, 2, 3])
+    assert.deepEqual(numbers(await rig.sync(alice, { since: first.next_batch, ...whole })), [])
     await send(rig, alice, { n: 4 })
     assert.deepEqual(numbers(await rig.sync(alice, { since: first.next_batch })), [4])
     await left(rig, alice, 1)
@@ -158,30 +161,23 @@ await onBothEngines('messages to devices in sync', (place) => {
     test(`an answer that ends at its hundredth message shows no room for what is behind it${restarts ? ', after a restart' : ''}`, async (t) => {
       await using rig = await SyncRig.start(await place(t))
       const alice = await withDevice(rig, rig.alice)
-      const [before, both, after] = [await rig.room(alice), await rig.room(alice), await rig.room(alice)]
-      let since = await rig.now(alice)
+      const [before, both, after] = [await rig.room(alice), await rig.room(alice), await rig.room(alice, {}, [rig.bob])]
+      const since = await rig.now(alice)
       for (const roomId of [before, both]) await rig.say(alice, roomId, 'before')
       await sendMany(rig, alice, 1, 101)
-      const eventId = await rig.say(alice, after, 'after')
+      const eventId = await rig.say(rig.bob, after, 'after')
       await rig.say(alice, both, 'after')
       await sendReceipt(rig.instance, alice, { roomId: after, type: 'm.read', eventId })
       await setRoomAccountData(rig.instance, alice, { userId: alice.userId, roomId: after, type: 'org.example', content: {} })
       if (restarts) await rig.restart()
-      const said: unknown[] = []
-      for (let i = 0; i < 2; i++) {
-        const { next_batch, rooms } = await rig.sync(alice, { since })
-        since = next_batch
-        said.push(
-          Object.entries(rooms?.join ?? {})
-            .map(([roomId, { timeline }]) => [roomId, bodies(timeline.events)])
-            .toSorted(),
-        )
-      }
-      const [first, second] = [
-        [before, both],
-        [both, after],
-      ].map((roomIds) => roomIds.toSorted())
-      assert.deepEqual(said, [first!.map((roomId) => [roomId, ['before']]), second!.map((roomId) => [roomId, ['after']])])
+      const first = await rig.sync(alice, { since })
+      const second = await rig.sync(alice, { since: first.next_batch })
+      const said = ({ rooms }: Answer) =>
+        Object.entries(rooms?.join ?? {}).map(([roomId, { timeline }]) => [roomId, bodies(timeline.events)])
+      const told = (roomIds: string[], body: string) => roomIds.toSorted().map((roomId) => [roomId, [body]])
+      assert.deepEqual(said(first).toSorted(), told([before, both], 'before'))
+      const withEvents = said(second).filter(([, events]) => events!.length > 0)
+      assert.deepEqual(withEvents.toSorted(), told([both, after], 'after'))
     })
   }
 
@@ -193,6 +189,10 @@ await onBothEngines('messages to devices in sync', (place) => {
     for (const since of ['nonsense', 's999999999999']) assert.deepEqual(numbers(await rig.sync(alice, { since })), [1, 2])
     await settle()
     assert.equal(await stored(rig, alice), 2)
+    // Nor does it share the answer of one under way that has them all.
+    const filter = { 'com.beeper.to_device': {} }
+    const tokens = [formatToken(rig.instance.bus.published), 'nonsense']
+    assert.deepEqual((await Promise.all(tokens.map((since) => rig.sync(alice, { since, filter })))).map(numbers), [[], [1, 2]])
   })
 
   test('each device has its own messages, and wakes for nothing else', async (t) => {

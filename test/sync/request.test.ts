@@ -8,6 +8,7 @@ import type { Instance } from '../../src/stream/instance.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { onBothServers } from '../rig/both-servers.ts'
 import type { TestServer } from '../rig/server.ts'
+import { registerBridge } from '../users/bridge.ts'
 import { nothingNew } from './rig.ts'
 
 await onBothServers('GET /sync', (start) => {
@@ -36,6 +37,25 @@ await onBothServers('GET /sync', (start) => {
   test('without a token, or with a wrong one: 401', async () => {
     assert.equal((await server.request('GET', '/sync')).body.errcode, 'M_MISSING_TOKEN')
     assert.equal((await server.request('GET', '/sync', undefined, { token: 'syt_wrong' })).body.errcode, 'M_UNKNOWN_TOKEN')
+  })
+
+  test('an appservice’s user is told of the device that it names, without one of none; for the owner it may not sync', async () => {
+    const bridge = await registerBridge(server, 'syncing')
+    const bot = bridge.as(bridge.botId)
+    await bot.request('PUT', '/devices/BOT', {})
+    const { body: initial } = await bot.request('GET', '/sync?device_id=BOT')
+    assert.deepEqual(initial.device_one_time_keys_count, { signed_curve25519: 0 })
+    await server.owner.put('/sendToDevice/m.dummy/1', { messages: { [bridge.botId]: { BOT: { n: 1 } } } })
+    const since = `since=${initial.next_batch}`
+    const events = [{ type: 'm.dummy', sender: server.owner.userId, content: { n: 1 } }]
+    for (const name of ['device_id', 'org.matrix.msc3202.device_id'])
+      assert.deepEqual((await bot.request('GET', `/sync?${name}=BOT&${since}`)).body.to_device, { events })
+    const { body: without } = await bot.request('GET', `/sync?${since}`)
+    assert.deepEqual(Object.keys(without), ['next_batch'])
+    const unknown = await bot.request('GET', `/sync?device_id=OTHER&${since}`)
+    assert.deepEqual([unknown.status, unknown.body.errcode], [400, 'M_UNKNOWN_DEVICE'])
+    const puppet = await bridge.as(server.owner.userId).request('GET', `/sync?${since}`)
+    assert.deepEqual([puppet.status, puppet.body.errcode], [403, 'M_FORBIDDEN'])
   })
 
   test('set_presence: the three words; anything else is M_INVALID_PARAM', async () => {
