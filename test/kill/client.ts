@@ -12,8 +12,9 @@ export interface Answer {
 export interface PatientOptions {
   readonly url: string
   readonly token: string
-  /** whom an appservice acts for */
+  /** whom an appservice acts for, and on which device */
   readonly userId?: string
+  readonly deviceId?: string
   /** ends all patience */
   readonly signal: AbortSignal
 }
@@ -46,9 +47,10 @@ export class PatientClient {
 
   /** Without patience: null when no answer came, or 503, so that nobody knows what became of it. */
   async once(method: string, path: string, body?: object): Promise<Answer | null> {
-    const { url, token, userId, signal } = this.options
+    const { url, token, userId, deviceId, signal } = this.options
     const address = new URL(url + (path.startsWith('/_') ? path : `/_matrix/client/v3${path}`))
     if (userId !== undefined) address.searchParams.set('user_id', userId)
+    if (deviceId !== undefined) address.searchParams.set('device_id', deviceId)
     const reply = await fetch(address, {
       method,
       headers: { authorization: `Bearer ${token}` },
@@ -64,9 +66,14 @@ export class PatientClient {
   }
 }
 
-export async function logIn(url: string, { userId, password }: { userId: string; password: string }, signal: AbortSignal): Promise<string> {
+interface Account {
+  readonly userId: string
+  readonly password: string
+}
+
+export async function logIn(url: string, { userId, password }: Account, signal: AbortSignal, deviceId?: string): Promise<string> {
   const client = new PatientClient({ url, token: '', signal })
-  const body = { type: 'm.login.password', identifier: { type: 'm.id.user', user: userId }, password }
+  const body = { type: 'm.login.password', identifier: { type: 'm.id.user', user: userId }, password, device_id: deviceId }
   return (await client.ask('POST', '/login', body)).access_token
 }
 

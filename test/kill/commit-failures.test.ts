@@ -19,15 +19,16 @@ await onBothEngines('commits that fail', (place) => {
     let failing = false
     const failCommit = (batch: Batch): Error | null =>
       failing && touches(batch, [1, 2]) && chance.happens(0.4) ? new Error('cannot be written') : null
-    const { host, loads } = await openInstances(await place(t), chance, { failCommit }, true)
+    const all = await openInstances(await place(t), chance, { failCommit }, true)
+    const { host, loads } = all
     const third = await host.instance('third')
     const { memory } = third
     failing = true
-    await runAll(loads, () => ['first', 'second'].every((name) => loads.get(name)!.transient.length > 20))
+    await runAll(all, () => ['first', 'second'].every((name) => loads.get(name)!.transient.length > 20))
     failing = false
     assert.equal(third.memory, memory, 'the third instance was dropped')
     assert.deepEqual(loads.get('third')!.transient, [])
-    t.diagnostic(`${loads.get('first')!.transient.length} failures, ${await checkAll(host, loads)} cells`)
+    t.diagnostic(`${loads.get('first')!.transient.length} failures, ${await checkAll(all)} cells`)
     for (const name of loads.keys()) await host.closeInstance(name)
   })
 
@@ -43,13 +44,14 @@ await onBothEngines('commits that fail', (place) => {
         if (error) throw error
       },
     }
-    const { host, loads } = await openInstances(await place(t), chance, faults, false)
+    const all = await openInstances(await place(t), chance, faults, false)
+    const { host, loads } = all
     const before = await Promise.all([...loads.keys()].map((name) => host.instance(name)))
     failing = true
-    await runAll(loads, () => before.every((instance) => instance.closed.aborted) && loads.get('first')!.transient.length > 20)
+    await runAll(all, () => before.every((instance) => instance.closed.aborted) && loads.get('first')!.transient.length > 20)
     failing = false
     assert.ok(before.every((instance) => instance.closed.aborted))
-    t.diagnostic(`${loads.get('first')!.transient.length} failures, ${await checkAll(host, loads)} cells`)
+    t.diagnostic(`${loads.get('first')!.transient.length} failures, ${await checkAll(all)} cells`)
     for (const name of loads.keys()) await host.closeInstance(name)
   })
 })

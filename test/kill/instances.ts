@@ -6,15 +6,26 @@ import type { OpenInstance } from '../../src/instances/open-instance.ts'
 import type { Faults } from '../../src/storage/writer.ts'
 import { type Place, quietPorts } from '../storage/engines.ts'
 import type { Chance } from './chance.ts'
+import { DeviceLoad } from './device-load.ts'
 import { Load, resend } from './load.ts'
 import { checkMemory, rememberLoads } from './memory-check.ts'
 
 const leastMs = 2_000
+/** Of the devices, which have less to do. */
+const leastDevicesMs = 1_000
 const mostMs = 20_000
-/** sends that must have been answered in each instance */
+/** sends, or what devices do, that must have been answered in each instance */
 const fewest = 40
 /** Repeated at the end, of each instance: the last ones, in whose time the most failed. */
 const repeated = 300
+
+/** By the name of the instance. */
+export interface Loads {
+  readonly loads: ReadonlyMap<string, Load>
+  readonly devices: ReadonlyMap<string, DeviceLoad>
+  /** ends them when one of them has failed */
+  readonly failed: AbortController
+}
 
 /** Named first, second and third; their keys are 1, 2 and 3. */
 export async function openInstances(place: Place, chance: Chance, faults: Faults, givesUp: boolean) {
@@ -31,24 +42,47 @@ export async function openInstances(place: Place, chance: Chance, faults: Faults
     })
   }
   const host = new InstanceHost({ config, ports, shards: [shard], services: { start: watch, upward } })
+  const failed = new AbortController()
   const loads = new Map<string, Load>()
+  const devices = new Map<string, DeviceLoad>()
   for (const name of ['first', 'second', 'third']) {
     await host.create({ name, owner: `@${name}:example.com`, userDomain: 'example.com', bridgeDomain: 'example.com' })
-    const load = new Load({ instance: () => host.instance(name), chance, givesUp })
+    const options = { instance: () => host.instance(name), chance, givesUp, signal: failed.signal }
+    const load = new Load(options)
     await load.prepare(6)
     loads.set(name, load)
+    const ofDevices = new DeviceLoad(options)
+    await ofDevices.prepare()
+    devices.set(name, ofDevices)
   }
-  return { host, loads }
+  return { host, loads, devices, failed }
 }
 
 /** Until enough has failed. */
-export async function runAll(loads: ReadonlyMap<string, Load>, isEnough: () => boolean): Promise<void> {
+export async function runAll({ loads, devices, failed }: Loads, isEnough: () => boolean): Promise<void> {
+  await run(loads, failed, leastMs, isEnough)
+  // Not beside them: each failure drops what an instance knows, and who needs little of it would keep the others from ever having enough.
+  await run(devices, failed, leastDevicesMs, () => true)
+}
+
+interface Runs {
+  readonly answered: number
+  run(until: () => boolean): Promise<void>
+}
+
+async function run(loads: ReadonlyMap<string, Runs>, failed: AbortController, least: number, isEnough: () => boolean): Promise<void> {
   const start = performance.now()
   const until = () => {
     const ms = performance.now() - start
-    return ms > mostMs || (ms > leastMs && isEnough() && [...loads.values()].every((load) => load.answered > fewest))
+    if (failed.signal.aborted || ms > mostMs) return true
+    return ms > least && isEnough() && [...loads.values()].every((load) => load.answered > fewest)
   }
-  await Promise.all([...loads.values()].map((load) => load.run(until)))
+  try {
+    await Promise.all([...loads.values()].map((load) => load.run(until)))
+  } catch (error) {
+    failed.abort()
+    throw error
+  }
 }
 
 /** Every answered send is there once, in the order of its sender, and answers the same when repeated; the rest is not there. */
@@ -90,13 +124,14 @@ async function checkWhole({ storage }: OpenInstance): Promise<void> {
 }
 
 /** The number of cells compared. */
-export async function checkAll(host: InstanceHost, loads: ReadonlyMap<string, Load>): Promise<number> {
+export async function checkAll({ host, loads, devices }: Loads & { readonly host: InstanceHost }): Promise<number> {
   let cells = 0
   for (const [name, load] of loads) {
     await load.visit()
     const instance = await host.instance(name)
     await checkSent(instance, load)
     await checkWhole(instance)
+    await devices.get(name)!.check(instance)
     cells += await checkMemory(instance)
   }
   return cells

@@ -10,6 +10,7 @@ import { Historian } from './batches.ts'
 import { Chance, chooseSeed } from './chance.ts'
 import type { CommitOf, FaultPoint, KillAt } from './fault-points.ts'
 import { leftRows } from './left-rows.ts'
+import { killAll } from './lives.ts'
 import { RoomHistory, readBack, SyncClient } from './readers.ts'
 import { messagesOf, setScene, until } from './scene.ts'
 import { Senders } from './senders.ts'
@@ -60,35 +61,29 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
 
   let checks: Promise<void> = Promise.resolve()
   const wrong = Promise.withResolvers<never>()
-  const killAll = async () => {
-    for (let n = 0; n < kills && !stop.signal.aborted; n++) {
-      // Every second life ends by itself at a fault point.
-      const killAt = n % 2 === 1 ? killAtPoint((n - 1) / 2, chance) : undefined
-      if (n > 0) await server.start(killAt)
+  const lives = {
+    server,
+    kills,
+    chance,
+    database,
+    databaseKills,
+    signal: stop.signal,
+    // Every second life ends by itself at a fault point.
+    end: (n: number) => (n % 2 === 1 ? killAtPoint((n - 1) / 2, chance) : null),
+    begun() {
       checks = checks.then(() => checkHistories(histories, load)).catch(wrong.reject)
-      if (killAt) {
-        assert.ok(await server.ends(20_000), `no commit of ${killAt.what} reached ${killAt.point}`)
-        continue
-      }
-      await progress()
-      if (database && databaseKills.includes(n)) {
-        await killDatabase(database, chance)
-        await progress()
-      }
-      await sleep(chance.between(200, 1_000))
-      await server.kill()
-      // The runner takes long silence for a test that hangs.
-      if (n % 4 === 0) process.stdout.write(`${n + 1} kills, ${load.answered.length} answered\n`)
-    }
+    },
+    progress,
+    answered: () => load.answered.length,
+  }
+  const killing = killAll(lives).then(async () => {
     if (stop.signal.aborted) return
-    await server.start()
     await checks
     await progress()
     for (const writer of writers) writer.stop()
     await sending
     syncing.stop()
-  }
-  const killing = killAll()
+  })
   try {
     // Whoever fails ends the test at once, and not when the last kill is over.
     await Promise.race([wrong.promise, Promise.all([killing, sending, syncingToEnd])])
@@ -113,13 +108,6 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
 /** The points in turn, and the kinds of commits in turn: their numbers share no divisor, so that each life dies another way. */
 function killAtPoint(n: number, chance: Chance): KillAt {
   return { point: points[n % points.length]!, what: commits[n % commits.length]!, afterMs: chance.between(200, 1_000) }
-}
-
-async function killDatabase(database: TestPostgres, chance: Chance): Promise<void> {
-  await sleep(chance.between(0, 300))
-  await database.kill()
-  await sleep(chance.between(50, 500))
-  await database.start()
 }
 
 /** What was answered until now is there once and in order, and what was there is there still. */

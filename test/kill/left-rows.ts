@@ -1,4 +1,4 @@
-/** What the database holds of rooms that are no more, read beside the running server. */
+/** What the database holds though nobody needs it any more, read beside the running server. */
 import Sqlite from 'better-sqlite3'
 import pg from 'pg'
 import { type TableName, tables } from '../../src/storage/tables.ts'
@@ -6,9 +6,9 @@ import { type TableName, tables } from '../../src/storage/tables.ts'
 /** Departures stay, for who was away. */
 const ofRooms = (Object.keys(tables) as TableName[]).filter((name) => 'room' in tables[name].columns && name !== 'departure')
 
-/** Rows by table, those without any left out; and jobs that have not ended, or not well. */
-export async function leftRows(url: string): Promise<Record<string, number>> {
-  const counts = {
+/** Rows of rooms that are no more by table, those without any left out; and jobs that have not ended, or not well. */
+export function leftRows(url: string): Promise<Record<string, number>> {
+  return ask(url, {
     // Account data of no room stands under 0.
     ...Object.fromEntries(
       ofRooms.map((name) => {
@@ -17,7 +17,16 @@ export async function leftRows(url: string): Promise<Record<string, number>> {
       }),
     ),
     job: 'SELECT count(*) AS n FROM "job" WHERE "endedAt" IS NULL OR "error" IS NOT NULL',
-  }
+  })
+}
+
+/** Rows of these tables, those without any left out. */
+export function rowCounts(url: string, names: readonly TableName[]): Promise<Record<string, number>> {
+  return ask(url, Object.fromEntries(names.map((name) => [name, `SELECT count(*) AS n FROM "${tables[name].name}"`])))
+}
+
+/** Of queries for a count those that find something, by their names. */
+async function ask(url: string, counts: Readonly<Record<string, string>>): Promise<Record<string, number>> {
   const found = await (/^postgres/.test(url) ? askPostgres : askSqlite)(url, Object.values(counts))
   return Object.fromEntries(Object.keys(counts).flatMap((name, n) => (found[n] === 0 ? [] : [[name, found[n]!]])))
 }

@@ -30,10 +30,12 @@ export interface LoadOptions {
   readonly chance: Chance
   /** false: every request is repeated until it is answered */
   readonly givesUp: boolean
+  /** ends all patience */
+  readonly signal: AbortSignal
 }
 
 /** Like a client's: what a server that is being opened again, or whose commit failed, answers with. */
-function isTransient(error: unknown): boolean {
+export function isTransient(error: unknown): boolean {
   return !(error instanceof MatrixError) || error.status >= 500
 }
 
@@ -144,13 +146,14 @@ export class Load {
 
   /** Repeats what only failed, unless its client loses patience. */
   private async try(request: (instance: OpenInstance) => Promise<unknown>): Promise<void> {
-    const { chance, givesUp } = this.options
+    const { chance, givesUp, signal } = this.options
     for (;;) {
       try {
         await request(await this.options.instance())
         return
       } catch (error) {
         if (!isTransient(error)) return
+        if (signal.aborted) throw error
         this.transient.push(error)
         if (givesUp && chance.happens(0.5)) return
       }
@@ -163,7 +166,7 @@ export async function resend(instance: OpenInstance, { actor, roomId, txnId, bod
   return (await sendMessage(instance, actor, { roomId, type: 'm.room.message', txnId, content: { msgtype: 'm.text', body } })).eventId
 }
 
-function actorOf(actor: Partial<Actor> & Pick<Actor, 'userId'>): Actor {
+export function actorOf(actor: Partial<Actor> & Pick<Actor, 'userId'>): Actor {
   return { user: null, device: null, appservice: null, puppet: false, admin: false, tokenHash: '', ...actor }
 }
 

@@ -17,6 +17,11 @@ class RememberingMemory extends Memory {
     return super.need(key, load)
   }
 
+  override needAll(keys: readonly string[], load: (missing: readonly string[]) => Promise<ReadonlyMap<string, unknown>>): void {
+    for (const key of keys) this.loads.set(key, async () => (await load([key])).get(key) ?? null)
+    super.needAll(keys, load)
+  }
+
   override set(key: string, value: unknown, touched: number): void {
     if (!this.loads.has(key)) this.loads.set(key, null)
     super.set(key, value, touched)

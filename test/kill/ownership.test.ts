@@ -60,7 +60,8 @@ test('PostgreSQL: connections cut under load: ownership is taken again, and memo
   const chance = new Chance(chooseSeed())
   t.diagnostic(`KILL_SEED=${chance.seed}`)
   const place = await postgresPlace(t)
-  const { host, loads } = await openInstances(place, chance, {}, false)
+  const all = await openInstances(place, chance, {}, false)
+  const { host, loads } = all
   const client = new pg.Client({ connectionString: place.url })
   t.after(() => client.end())
   await client.connect()
@@ -80,7 +81,7 @@ test('PostgreSQL: connections cut under load: ownership is taken again, and memo
       cuts++
     }
   })()
-  await runAll(loads, () => cuts >= 6)
+  await runAll(all, () => cuts >= 6)
   done = true
   await cutting
   const after = await epochs()
@@ -88,7 +89,7 @@ test('PostgreSQL: connections cut under load: ownership is taken again, and memo
     after.every((epoch, n) => epoch > before[n]!),
     `epochs ${before} and ${after}`,
   )
-  const cells = await checkAll(host, loads)
+  const cells = await checkAll(all)
   t.diagnostic(`${cuts} cuts, epochs ${after}, ${loads.get('first')!.transient.length} failures, ${cells} cells`)
   for (const name of loads.keys()) await host.closeInstance(name)
 })

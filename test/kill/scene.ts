@@ -53,19 +53,20 @@ export async function setScene(server: ServerProcess, senders: number, signal: A
   }
 }
 
-/** The messages that the bridge acted upon, ids by room: like a real one it knows its last transaction again, and none before that. */
+/** The transactions that the bridge acted upon: like a real one it knows its last one again, and none before that. */
+export function transactionsOf(bridge: ExampleBridge): Body[] {
+  const taken = bridge.attempts.filter(({ status }) => status === 200)
+  return taken.flatMap(({ txnId, text }, n) => (taken[n - 1]?.txnId === txnId ? [] : [JSON.parse(text)]))
+}
+
+/** The messages in them, ids by room. */
 export function messagesOf(bridge: ExampleBridge): Map<string, string[]> {
   const events = new Map<string, string[]>()
-  let last = ''
-  for (const { txnId, text, status } of bridge.attempts) {
-    if (status !== 200 || txnId === last) continue
-    last = txnId
-    for (const { type, room_id, event_id } of (JSON.parse(text) as Body).events) {
-      if (type !== 'm.room.message') continue
-      const ids = events.get(room_id) ?? []
-      ids.push(event_id)
-      events.set(room_id, ids)
-    }
+  for (const { type, room_id, event_id } of transactionsOf(bridge).flatMap((transaction) => transaction.events)) {
+    if (type !== 'm.room.message') continue
+    const ids = events.get(room_id) ?? []
+    ids.push(event_id)
+    events.set(room_id, ids)
   }
   return events
 }

@@ -95,7 +95,7 @@ export class ServerProcess implements AsyncDisposable {
     // The types are stripped by Node itself; older ones must be told to.
     const flags = ['--disable-warning=ExperimentalWarning', '--experimental-strip-types']
     return spawn(process.execPath, [...flags, join(import.meta.dirname, 'server.ts')], {
-      env: { PATH: process.env['PATH'], ...this.environment, ...more },
+      env: { PATH: process.env['PATH'], NODE_COMPILE_CACHE: process.env['NODE_COMPILE_CACHE'], ...this.environment, ...more },
       stdio: ['ignore', 'pipe', 'pipe'],
     })
   }

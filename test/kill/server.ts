@@ -3,6 +3,7 @@
  * commit of this kind that reaches the point (fault-points.ts) when it has listened for so long; LEASE_MS and LOCK_WAIT_MS shorten waits.
  * Prints one line of JSON when it listens.
  */
+import { flushCompileCache } from 'node:module'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { pino } from 'pino'
 import { readConfig } from '../../src/config.ts'
@@ -42,6 +43,8 @@ try {
     },
   })
   listeningSince = performance.now()
+  // For the next life: this one does not end in a way that leaves anything behind.
+  flushCompileCache()
   process.stdout.write(`${JSON.stringify({ url: server.url, accounts: server.firstAccounts })}\n`)
 } catch (error) {
   process.stderr.write(`${error instanceof Error ? error.message : error}\n`)
