@@ -9,7 +9,7 @@ export function capabilities(): JsonObject {
       default: defaultRoomVersion.id,
       available: Object.fromEntries(Object.keys(roomVersions).map((version) => [version, 'stable'])),
     },
-    'm.change_password': { enabled: false },
+    'm.change_password': { enabled: true },
     'm.set_displayname': { enabled: true },
     'm.set_avatar_url': { enabled: true },
     'm.profile_fields': { enabled: true },

@@ -15,7 +15,7 @@ describe('capabilities', () => {
   it('list exactly the room versions that rooms can have, and only what works', async () => {
     const { body } = await test.owner.get('/capabilities')
     assert.deepEqual(body.capabilities['m.room_versions'], { default: '11', available: { 9: 'stable', 10: 'stable', 11: 'stable' } })
-    assert.deepEqual(body.capabilities['m.change_password'], { enabled: false })
+    assert.deepEqual(body.capabilities['m.change_password'], { enabled: true })
     assert.deepEqual(body.capabilities['m.3pid_changes'], { enabled: false })
     const { status } = await test.request('GET', '/capabilities')
     assert.equal(status, 401)
