@@ -86,7 +86,7 @@ async function surviveKills(t: TestContext, database: TestPostgres | null): Prom
   const killing = killAll({ ...lives, answered: () => correspondents.count }).then(async () => {
     if (stop.signal.aborted) return
     await progress()
-    await until('a device came for more than one answer holds', () => readers[2]!.answers > 1 || stop.signal.aborted)
+    await until('a device came for more than one answer holds', () => readers[2]!.answers > 1 || stop.signal.aborted, 90_000)
     for (const writer of writers) writer.stop()
     await writing
     for (const reader of readers) reader.stop()

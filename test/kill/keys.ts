@@ -75,10 +75,11 @@ export class KeyKeeper {
     return this.accepted(await this.device.client.answer('POST', '/keys/upload', this.last))
   }
 
-  private async upload(before: number): Promise<void> {
+  /** `most`: as many keys were left. */
+  private async upload(most: number): Promise<void> {
+    const before = this.last
     const body = this.next()
     const answer = await this.device.client.once('POST', '/keys/upload', body)
-    const before2 = this.last
     this.last = body
     if (answer) {
       this.accepted(answer)
@@ -89,8 +90,8 @@ export class KeyKeeper {
     const seen = await this.seen()
     const left = await this.left()
     const isThere = seen['org.example.upload'] === body.device_keys['org.example.upload']
-    assert.deepEqual(seen, isThere ? body.device_keys : before2.device_keys)
-    if (!isThere) assert.ok(left <= before, `an upload is there in part: ${left} keys are left of ${before}`)
+    assert.deepEqual(seen, isThere ? body.device_keys : before.device_keys)
+    if (!isThere) assert.ok(left <= most, `an upload is there in part: ${left} keys are left of ${most}`)
     const after = await this.repeat()
     if (isThere) assert.ok(after <= left, `an upload was there in part: its repetition made ${after} keys of ${left}`)
   }
