@@ -71,25 +71,30 @@ export async function readInbox(instance: Instance, user: number, deviceId: stri
 }
 
 /**
- * The device has everything up to this position: it goes. Where nothing can be there nothing is written. Need not be awaited: it never rejects,
- * and what could not be removed is not read again by who goes on from there, and goes with the next.
+ * The device has everything up to this position: it goes. Where nothing can be there nothing is written. What could not be removed is not read
+ * again by who goes on from there, and goes with the next. Errors: 503 when it could not.
  */
 export async function acknowledgeInbox(instance: Instance, user: number, deviceId: string, position: number): Promise<void> {
   // What comes behind the published position was never sent.
   const upTo = Math.min(position, instance.bus.published)
   const known = boundsOf(instance, user, deviceId)
   if (isEmpty(known) || upTo < known.oldest) return
-  try {
-    // While it is unknown something could always be there, and each sync would write.
-    if (known.newest === null) await lookForNewest(instance, user, deviceId, known)
-    if (known.oldest === 0 && !isEmpty(known) && !(await holdsAny(instance, user, deviceId, upTo))) known.oldest = upTo + 1
-    if (isEmpty(known) || upTo < known.oldest) return
-    await command(instance, (decision) => {
-      decision.removeRange('toDevice', { user, deviceId, upTo })
-      decision.onCommitted(() => {
-        known.oldest = Math.max(known.oldest, upTo + 1)
-      })
+  // While it is unknown something could always be there, and each sync would write.
+  if (known.newest === null) await lookForNewest(instance, user, deviceId, known)
+  if (known.oldest === 0 && !isEmpty(known) && !(await holdsAny(instance, user, deviceId, upTo))) known.oldest = upTo + 1
+  if (isEmpty(known) || upTo < known.oldest) return
+  await command(instance, (decision) => {
+    decision.removeRange('toDevice', { user, deviceId, upTo })
+    decision.onCommitted(() => {
+      known.oldest = Math.max(known.oldest, upTo + 1)
     })
+  })
+}
+
+/** The same for who need not wait for it: never rejects. */
+export async function acknowledgeUnwaited(instance: Instance, user: number, deviceId: string, position: number): Promise<void> {
+  try {
+    await acknowledgeInbox(instance, user, deviceId, position)
   } catch (error) {
     if (!instance.closed.aborted) instance.ports.log.warn({ err: error }, 'acknowledged messages were not removed')
   }

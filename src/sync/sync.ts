@@ -1,6 +1,6 @@
 /** Sync v2: what changed for this device since a position, waited for. https://spec.matrix.org/v1.19/client-server-api/#syncing */
 import { setImmediate as nextTurn } from 'node:timers/promises'
-import { acknowledgeInbox } from '../devices/inbox.ts'
+import { acknowledgeUnwaited } from '../devices/inbox.ts'
 import { type DeviceLists, noDeviceLists } from '../devices/room-mates.ts'
 import { requesterOf } from '../rooms/event-text.ts'
 import type { MembershipRow, RoomRow } from '../storage/tables.ts'
@@ -64,7 +64,7 @@ export async function sync(
   if (device !== null) {
     await noteOwnSync(instance, actor)
     // What a filter leaves out is kept for who asks without: that sync alone says what has arrived.
-    if (after !== null && !filter.toDevice) void acknowledgeInbox(instance, user, device, after)
+    if (after !== null && !filter.toDevice) void acknowledgeUnwaited(instance, user, device, after)
   }
   const place = `${user}\0${asks.requester.device}`
   if (since === null || request.fullState) {

@@ -60,7 +60,10 @@ export async function* watchMessages(
   }
 }
 
-/** The device has its messages up to this position: they go. Errors: as deviceOf(); M_INVALID_PARAM for a position that is not reached yet. */
+/**
+ * The device has its messages up to this position: they go. Errors: as deviceOf(); M_INVALID_PARAM for a position that is not reached yet; 503
+ * when they could not be removed.
+ */
 export async function acknowledgeMessages(instance: Instance, actor: Actor, { upTo }: { readonly upTo: number }): Promise<boolean> {
   const { user, deviceId } = deviceOf(actor)
   if (upTo > instance.bus.published) throw invalidParam(`upTo: ${upTo} is not reached yet`)

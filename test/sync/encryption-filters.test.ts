@@ -1,9 +1,10 @@
 /** Syncs for keys alone, as bots do, and filters of messages to devices. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { claimKeys } from '../../src/devices/claim-keys.ts'
 import { uploadKeys } from '../../src/devices/device-keys.ts'
 import { sendToDevice } from '../../src/devices/to-device.ts'
+import { deleteRoom } from '../../src/rooms/delete.ts'
 import { inviteUser, leaveRoom } from '../../src/rooms/membership.ts'
 import { setAccountData } from '../../src/users/account-data.ts'
 import type { Actor } from '../../src/users/actor.ts'
@@ -40,6 +41,7 @@ await onBothEngines('syncs for keys alone', (place) => {
     const { bot: user, ghost } = await rig.bridge()
     const bot = await withKeys(rig, user)
     const roomId = await rig.room(bot, { invite: [alice.userId], autoJoinInvites: true })
+    const other = await rig.room(bot)
     const initial = await rig.sync(bot, { filter: keysOnly })
     assert.deepEqual(initial.rooms, { join: {}, invite: {}, knock: {}, leave: {} })
     assert.deepEqual(initial.account_data?.events, [])
@@ -60,8 +62,13 @@ await onBothEngines('syncs for keys alone', (place) => {
     await rig.room(await rig.person('carol'), { preset: 'public_chat' })
     await leaveRoom(rig.instance, alice, { roomId })
     assert.deepEqual((await next()).device_lists, { changed: [], left: [alice.userId] })
+    await deleteRoom(rig.instance, bot, other)
+    const whole = await rig.sync(bot, { since, filter: keysOnly, fullState: true })
+    assert.deepEqual(whole.rooms, { join: {}, invite: {}, knock: {}, leave: {} })
     await rig.restart()
+    const looked = mock.method(rig.instance.storage, 'roomsByActivity')
     assert.deepEqual(await next(), nothingNew(since))
+    assert.equal(looked.mock.callCount(), 0)
   })
 
   test('what happens in rooms neither answers nor costs a read, a message does answer', async (t) => {

@@ -1,13 +1,15 @@
 /** What sync tells a device besides rooms: its messages, each until it has arrived, and its key counts in every answer. */
 import assert from 'node:assert/strict'
-import { test } from 'node:test'
+import { mock, test } from 'node:test'
 import { claimKeys } from '../../src/devices/claim-keys.ts'
 import { uploadKeys } from '../../src/devices/device-keys.ts'
 import { sendToDevice } from '../../src/devices/to-device.ts'
+import { unavailable } from '../../src/errors.ts'
 import { sendReceipt } from '../../src/rooms/receipts.ts'
 import { setRoomAccountData } from '../../src/rooms/room-account-data.ts'
 import type { JsonObject } from '../../src/rules/values.ts'
 import { formatToken } from '../../src/stream/token.ts'
+import { acknowledgeMessages } from '../../src/sync/watch-devices.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { logout } from '../../src/users/sessions.ts'
 import { withDevice, withKeys } from '../devices/list-rig.ts'
@@ -87,6 +89,22 @@ await onBothEngines('messages to devices in sync', (place) => {
     await left(rig, alice, 1)
     assert.deepEqual(numbers(await rig.sync(alice, { since: first.next_batch })), [4])
     assert.deepEqual(numbers(await rig.sync(alice)), [4], 'an initial sync has what is left')
+  })
+
+  test('messages that could not be removed: sync answers all the same, who says it in GraphQL is told', async (t) => {
+    await using rig = await SyncRig.start(await place(t))
+    const alice = await withDevice(rig, rig.alice)
+    const since = await rig.now(alice)
+    await send(rig, alice, { n: 1 })
+    const { next_batch } = await rig.sync(alice, { since })
+    const failing = mock.method(rig.instance.shard, 'enqueue', () => Promise.reject(unavailable('The disk is full')))
+    assert.deepEqual(numbers(await rig.sync(alice, { since: next_batch })), [])
+    const upTo = rig.instance.bus.published
+    await assert.rejects(() => acknowledgeMessages(rig.instance, alice, { upTo }), { status: 503 })
+    failing.mock.restore()
+    assert.equal(await stored(rig, alice), 1)
+    assert.equal(await acknowledgeMessages(rig.instance, alice, { upTo }), true)
+    assert.equal(await stored(rig, alice), 0)
   })
 
   test('a crash between answer and acknowledgement redelivers', async (t) => {
