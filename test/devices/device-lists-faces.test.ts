@@ -6,7 +6,7 @@ import { onBothServers } from '../rig/both-servers.ts'
 import type { Client, Reply, TestServer } from '../rig/server.ts'
 import { registerBridge } from '../users/bridge.ts'
 import { makeDeviceKeys, makeKeys } from './rig.ts'
-import { contentsOf, personWithDevices, sendTo } from './to-device-rig.ts'
+import { contentsOf, keyOf, personWithDevices, sendTo } from './to-device-rig.ts'
 
 function refused({ status, body }: Reply, ...wanted: [number, string]): void {
   assert.deepEqual([status, body.errcode], wanted, JSON.stringify(body))
@@ -116,14 +116,15 @@ await onBothServers('a client of GraphQL alone', (start) => {
     assert.deepEqual(await client.ask(acknowledge, { upTo: half }), { acknowledgeToDeviceMessages: true })
     const rest = (await contentsOf(instance, alice)) as { n: number }[]
     assert.ok(rest.length > 0 && rest.length < 20)
-    const anew = client.subscription(messagesLive)
-    const { messages } = (await anew.next()).toDeviceMessages
-    assert.deepEqual(
-      messages.map(({ content }: { content: unknown }) => content),
-      rest,
-      'without after: all that is not acknowledged',
-    )
-    anew.cut()
+    for (const after of [null, 9_000_000_000_000]) {
+      const anew = client.subscription(messagesLive, { after })
+      const { messages } = (await anew.next()).toDeviceMessages
+      const contents = messages.map(({ content }: { content: unknown }) => content)
+      assert.deepEqual(contents, rest, 'without a position of ours: all that is not acknowledged')
+      anew.cut()
+    }
+    const device = await instance.storage.first('device', { user: await keyOf(instance, alice.userId), deviceId: alice.deviceId })
+    assert.notEqual(device?.syncedAt, null, 'it takes its messages itself')
   })
 
   test('gets 250 waiting messages in slices of 100, 100 and 50', async () => {

@@ -2,11 +2,12 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
+import { noteDeviceListChange } from '../../src/devices/device-lists.ts'
 import { putToDevice } from '../../src/devices/to-device.ts'
 import { deleteRoom } from '../../src/rooms/delete.ts'
 import { banUser, forgetRoom, inviteUser, joinRoom, kickUser, leaveRoom } from '../../src/rooms/membership.ts'
 import { mergeRooms } from '../../src/rooms/merge.ts'
-import { command } from '../../src/stream/command.ts'
+import { command, type Decision } from '../../src/stream/command.ts'
 import { readListsBetween } from '../../src/sync/device-part.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { logout } from '../../src/users/sessions.ts'
@@ -14,6 +15,12 @@ import { userOf } from '../../src/users/users.ts'
 import { onBothEngines } from '../storage/engines.ts'
 import { SyncRig } from '../sync/rig.ts'
 import { changeKeys, Listener, withDevice, withKeys } from './list-rig.ts'
+
+/** Messages to the device. */
+function sendMany(decision: Decision, { user, userId, device }: Actor, count: number): void {
+  const message = { to: userOf(decision, user!), deviceIds: [device!], type: 'm.dummy', sender: userId, content: '{}' }
+  for (let i = 0; i < count; i++) putToDevice(decision, message)
+}
 
 await onBothEngines('device lists', (place) => {
   const only = (...changed: Actor[]) => ({ changed: changed.map(({ userId }) => userId).toSorted(), left: [] })
@@ -115,21 +122,27 @@ await onBothEngines('device lists', (place) => {
       const listener = await Listener.start(rig, alice)
       await changeKeys(rig, bob)
       // More than one answer holds: it ends before bob comes.
-      await command(rig.instance, (decision) => {
-        const message = {
-          to: userOf(decision, alice.user!),
-          deviceIds: [alice.device!],
-          type: 'm.dummy',
-          sender: bob.userId,
-          content: '{}',
-        }
-        for (let i = 0; i < 101; i++) putToDevice(decision, message)
-      })
+      await command(rig.instance, (decision) => sendMany(decision, alice, 101))
       await joinRoom(rig.instance, bob, { roomIdOrAlias: roomId })
       assert.equal(await listener.heard(), null)
       if (!stays) await leaveRoom(rig.instance, bob, { roomId })
       assert.deepEqual(await listener.heard(), stays ? only(bob) : null)
     }
+  })
+
+  test('an answer that ends in the middle of what was written together tells what stands before its end', async (t) => {
+    await using rig = await SyncRig.start(await place(t))
+    const [alice, bob] = [await withKeys(rig, rig.alice), await withKeys(rig, rig.bob)]
+    await rig.room(alice, {}, [bob])
+    const listener = await Listener.start(rig, alice)
+    await command(rig.instance, (decision) => {
+      noteDeviceListChange(decision, bob.user!)
+      sendMany(decision, alice, 101)
+      noteDeviceListChange(decision, alice.user!)
+    })
+    assert.deepEqual(await listener.heard(), only(bob))
+    assert.deepEqual(await listener.heard(), only(alice))
+    assert.equal(await listener.heard(), null)
   })
 
   test('bot and owner who leave a portal within one sync have parted, whoever was first', async (t) => {

@@ -319,6 +319,7 @@ await onBothEngines('key counts in sync', (place) => {
     await using rig = await SyncRig.start(await place(t))
     const [one, two] = [await withKeys(rig, rig.alice, 'ONE'), await withKeys(rig, rig.alice, 'TWO')]
     await uploadKeys(rig.instance, one, { ...oneTime(one, 'a'), ...fallback(one, 'b') })
+    await uploadKeys(rig.instance, two, oneTime(two, 'd'))
     let since = await rig.now(one)
     let answered = false
     const other = rig.sync(two, { since, timeoutMs: 30_000 }).finally(() => (answered = true))
@@ -341,7 +342,7 @@ await onBothEngines('key counts in sync', (place) => {
     ])
     assert.equal(answered, false)
     rig.clock.move(30_000)
-    assert.deepEqual(counts(await other), { left: { signed_curve25519: 0 }, unused: [] })
+    assert.deepEqual(counts(await other), { left: { signed_curve25519: 1 }, unused: [] })
   })
 
   test('a claim while nobody waits is news to the next poll, once', async (t) => {
