@@ -11,6 +11,11 @@ export interface Limits {
   readonly batchWeight: number
   /** of one instance in a batch while others are writing too: what they wait for */
   readonly sharedWeight: number
+  /**
+   * of one instance's line while others are writing too, above which admission stops it: else the many of a flood are parsed, decided and
+   * answered together, and whoever comes meanwhile waits for all of them
+   */
+  readonly sharedChangeSets: number
 }
 
 /** A batch much larger than this commits no faster per row, it only makes others wait longer. */
@@ -20,10 +25,11 @@ const usual: Limits = {
   batchChangeSets: 2_000,
   batchWeight: 512 << 10,
   sharedWeight: 24 << 10,
+  sharedChangeSets: 4,
 }
 
-/** For how many batches after two instances wrote in turn the disk counts as shared. */
-const sharedFor = 1_000
+/** For how long after two instances wrote in turn the disk counts as shared, ms: whoever types writes that often. */
+const sharedMs = 10_000
 
 /** One change set on its way. */
 export class Entry {
@@ -76,17 +82,21 @@ export class Lines {
   private readonly limits: Limits
   /** lines with something waiting, in the order of their turns */
   private turns: Line[] = []
-  private batches = 0
-  private sharedAt = -sharedFor
+  private sharedAt = Number.NEGATIVE_INFINITY
   private lastAlone: Line | null = null
+  /** ms, from any point */
+  private readonly now: () => number
 
-  constructor(limits: Partial<Limits> = {}) {
+  constructor(limits: Partial<Limits> = {}, now = () => performance.now()) {
     this.limits = { ...usual, ...limits }
+    this.now = now
   }
 
   isFull(instance: number): boolean {
     const line = this.open.get(instance)
-    return line !== undefined && (line.count >= this.limits.lineChangeSets || line.weight >= this.limits.lineWeight)
+    if (!line) return false
+    const { lineChangeSets, sharedChangeSets, lineWeight } = this.limits
+    return line.count >= lineChangeSets || line.weight >= lineWeight || (line.count >= sharedChangeSets && this.isShared())
   }
 
   add(line: Line, change: ChangeSet, onCommitted: () => void, refused: Error | null): Entry {
@@ -103,7 +113,7 @@ export class Lines {
   /** The next batch: one change set of each line in turn until it is large enough. Empty when nothing waits. */
   take(): Entry[] {
     const { batchChangeSets, batchWeight, sharedWeight } = this.limits
-    const shared = this.turns.length > 1 || this.batches - this.sharedAt < sharedFor
+    const shared = this.turns.length > 1 || this.isShared()
     const most = shared ? sharedWeight : batchWeight
     const batch: Entry[] = []
     const weights = new Map<Line, number>()
@@ -160,10 +170,13 @@ export class Lines {
     return entries
   }
 
+  private isShared(): boolean {
+    return this.now() - this.sharedAt < sharedMs
+  }
+
   private note(weights: ReadonlyMap<Line, number>): void {
-    this.batches += 1
     const [alone = null] = weights.keys()
-    if (weights.size > 1 || (alone && this.lastAlone && alone !== this.lastAlone)) this.sharedAt = this.batches
+    if (weights.size > 1 || (alone && this.lastAlone && alone !== this.lastAlone)) this.sharedAt = this.now()
     this.lastAlone = alone ?? this.lastAlone
   }
 }

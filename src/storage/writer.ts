@@ -29,6 +29,8 @@ export interface WriterOptions {
   onFatal(error: Error): void
   readonly limits?: Partial<Limits>
   readonly faults?: Faults
+  /** a clock, ms */
+  readonly now?: () => number
 }
 
 export class Writer {
@@ -41,7 +43,7 @@ export class Writer {
 
   constructor(options: WriterOptions) {
     this.options = options
-    this.lines = new Lines(options.limits)
+    this.lines = new Lines(options.limits, options.now)
     this.registers = new Line(null, 0)
     this.idle.resolve()
   }

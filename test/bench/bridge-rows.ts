@@ -1,5 +1,5 @@
 /** The rows of what bridges do in bulk: history, deletion, joining, and what a flood of it costs somebody else. */
-import { type ChildProcess, spawn } from 'node:child_process'
+import { spawn } from 'node:child_process'
 import { join } from 'node:path'
 import Database from 'better-sqlite3'
 import { startPostgres, type TestPostgres } from '../rig/postgres.ts'
@@ -151,12 +151,19 @@ const massJoin: Row = {
   },
 }
 
-interface Beside {
-  readonly quiet: { readonly send: number; readonly wake: number }
-  readonly flooded: { readonly send: number; readonly wake: number }
+interface P99 {
+  readonly send: number
+  readonly wake: number
 }
 
-/** Somebody's homeserver in the same process, first alone, then beside one that takes a flood. */
+interface Beside {
+  readonly alone: P99
+  /** beside a flood of another process: what the machine itself costs when it is busy */
+  readonly apart: P99
+  readonly together: P99
+}
+
+/** Somebody's homeserver, first alone, then beside a flood that another process takes, then in the same process as one that takes it. */
 const besides = new Map<string, Promise<Beside>>()
 
 function beside(engine: 'SQLite' | 'PostgreSQL', round: number): Promise<Beside> {
@@ -171,31 +178,41 @@ function beside(engine: 'SQLite' | 'PostgreSQL', round: number): Promise<Beside>
 
 async function measureBeside(engine: 'SQLite' | 'PostgreSQL'): Promise<Beside> {
   const postgres: TestPostgres | null = engine === 'PostgreSQL' ? await startPostgres({ durable: true }) : null
-  const server = await startProcess(postgres ? { environment: { DATABASE_URL: await postgres.database('C') } } : {})
-  const load = new Load(server.url)
-  let flood: ChildProcess | null = null
+  const newServer = async () => startProcess(postgres ? { environment: { DATABASE_URL: await postgres.database('C') } } : {})
+  const servers = [await newServer(), await newServer()] as const
+  const loads = servers.map(({ url }) => new Load(url))
   try {
-    const { place, token: ownerToken } = await floodOf(server, load)
-    const quiet = await quietHome(server, load)
-    const alone = await measureHome(quiet)
-    flood = spawn(process.execPath, ['test/bench/flood.ts', JSON.stringify({ ...place, ownerToken })], {
-      stdio: ['ignore', 'pipe', 'inherit'],
-    })
+    const home = await quietHome(servers[0], loads[0]!)
+    const alone = await measureHome(home)
+    const apart = await underFlood(servers[1], loads[1]!, () => measureHome(home))
+    const together = await underFlood(servers[0], loads[0]!, () => measureHome(home))
+    const line = (name: 'send' | 'wake') => `${name} ${[alone, apart, together].map((each) => each[name].toFixed(1)).join(' → ')} ms`
+    process.stderr.write(
+      `${engine}, p99 of a quiet homeserver alone → beside another process's flood → beside a flood: ${line('send')}, ${line('wake')}\n`,
+    )
+    return { alone, apart, together }
+  } finally {
+    for (const load of loads) await load.close()
+    for (const server of servers) await server.stop()
+    await postgres?.stop()
+  }
+}
+
+async function underFlood<T>(server: ServerProcess, load: Load, measure: () => Promise<T>): Promise<T> {
+  const { place, token: ownerToken } = await floodOf(server, load)
+  const flood = spawn(process.execPath, ['test/bench/flood.ts', JSON.stringify({ ...place, ownerToken })], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  })
+  try {
     // It has a room of 100 000 events to delete before it says that it begins.
     await new Promise<void>((resolve, reject) => {
-      flood?.stdout?.once('data', () => resolve())
-      flood?.once('exit', (code) => reject(new Error(`the flood ended with ${code}`)))
+      flood.stdout.once('data', () => resolve())
+      flood.once('exit', (code) => reject(new Error(`the flood ended with ${code}`)))
     })
-    const together = await measureHome(quiet)
-    const line = (name: 'send' | 'wake') => `${name} ${alone[name].toFixed(1)} → ${together[name].toFixed(1)} ms`
-    process.stderr.write(`${engine}, p99 of a quiet homeserver alone → beside a flood: ${line('send')}, ${line('wake')}\n`)
-    return { quiet: alone, flooded: together }
+    return await measure()
   } finally {
-    flood?.removeAllListeners('exit')
-    flood?.kill('SIGKILL')
-    await load.close()
-    await server.stop()
-    await postgres?.stop()
+    flood.removeAllListeners('exit')
+    flood.kill('SIGKILL')
   }
 }
 
@@ -225,7 +242,7 @@ async function quietHome(server: ServerProcess, load: Load): Promise<Home> {
 let txn = 0
 
 /** p99 of 300 sends, and of how long a long poll takes to answer each, ms. */
-async function measureHome({ load, prefix, token, room }: Home): Promise<{ send: number; wake: number }> {
+async function measureHome({ load, prefix, token, room }: Home): Promise<P99> {
   const sends: number[] = []
   const wakes: number[] = []
   let since = (await load.request('GET', `${prefix}${v3}/sync`, token))['next_batch'] as string
@@ -253,8 +270,8 @@ function floodRow(engine: 'SQLite' | 'PostgreSQL', what: 'send' | 'wake'): Row {
     target: 2,
     higherIsBetter: false,
     async measure(_world, round) {
-      const { quiet, flooded } = await beside(engine, round)
-      return { value: flooded[what] / quiet[what] }
+      const { alone, apart, together } = await beside(engine, round)
+      return { value: together[what] / alone[what], floor: apart[what] / alone[what] }
     },
   }
 }

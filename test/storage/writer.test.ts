@@ -9,13 +9,14 @@ import { Writer } from '../../src/storage/writer.ts'
 import { change, event, nothing, room } from './engines.ts'
 
 /** A writer over a database that is a list: commits wait until they are let go, and fail when told to. */
-function rig(limits: Partial<Limits> = {}) {
+function rig(limits: Partial<Limits> = {}, now = () => 0) {
   const batches: Batch[] = []
   const lost: string[] = []
   const fatal: Error[] = []
   const gate = { held: false, waiting: [] as (() => void)[], fail: (_batch: Batch): Error | null => null }
   const writer = new Writer({
     limits,
+    now,
     async commit(batch) {
       if (gate.held) await new Promise<void>((resolve) => gate.waiting.push(resolve))
       const error = gate.fail(batch)
@@ -225,6 +226,26 @@ test('a full line says so and empties again', async () => {
   const large = send(1, 3, [], 20_000)
   assert.equal(writer.isFull(1), true)
   await large
+})
+
+test('while others write, a line is full much sooner, until it has been alone for ten seconds', async () => {
+  let now = 0
+  const { writer, send } = rig({ lineChangeSets: 6, sharedChangeSets: 2 }, () => now)
+  let order = 0
+  const fillsAt = async () => {
+    const sent: Promise<void>[] = []
+    while (!writer.isFull(1)) sent.push(send(1, ++order))
+    await Promise.all(sent)
+    return sent.length
+  }
+  assert.equal(await fillsAt(), 6)
+  await send(2, 1)
+  assert.equal(await fillsAt(), 2)
+  now = 9_999
+  assert.equal(await fillsAt(), 2)
+  assert.equal(writer.isFull(2), false)
+  now = 20_000
+  assert.equal(await fillsAt(), 6)
 })
 
 test('registrations are each for themselves', async () => {
