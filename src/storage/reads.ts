@@ -75,9 +75,9 @@ export function sharedReads(read: Read, queries: Queries, instance: number): Sha
       const rows = await read({ sql: texts.toDeviceSurplus, parameters: [instance, user, deviceId, messages, bytes] })
       return (rows[0] as { position: number | null } | undefined)?.position ?? null
     },
-    async membersWithKeys(rooms) {
+    async membersWithKeys(rooms, by) {
       if (rooms.length === 0) return []
-      return (await read({ sql: texts.membersWithKeys, parameters: [instance, list(rooms)] })) as Rows['membership'][]
+      return (await read({ sql: texts.membersWithKeys[by], parameters: [instance, list(rooms)] })) as Rows['membership'][]
     },
     async sharingRooms(user, others) {
       if (others.length === 0) return []
@@ -105,7 +105,7 @@ interface Texts {
   readonly unreadCounts: string
   readonly unreadCountsOf: string
   readonly toDeviceSurplus: string
-  readonly membersWithKeys: string
+  readonly membersWithKeys: { readonly users: string; readonly members: string }
   readonly sharingRooms: string
   readonly departedWithKeys: string
   readonly roomsByActivity: string
@@ -130,6 +130,12 @@ function makeTexts(dialect: Dialect): Texts {
     finish(
       `WITH "unread" AS (SELECT "room", "thread", count(*) AS "notify", sum("highlight") AS "highlight" FROM "notification"
         WHERE "instance" = ? AND "user" = ? AND "order" <= ?${rooms} GROUP BY "room", "thread") SELECT * FROM "unread"`,
+    )
+  // SQLite joins in this order.
+  const withKeys = (joined: string) =>
+    finish(
+      `SELECT ${columnList(tables.membership, 'm')} FROM "room" r ${joined} WHERE r."instance" = ? AND ${among('r."key"')}
+        AND m."instance" = r."instance" AND m."room" = r."key" AND k."instance" = m."instance" AND k."user" = m."user"`,
     )
   const states = new Map<string, string>()
   return {
@@ -181,12 +187,10 @@ function makeTexts(dialect: Dialect): Texts {
         FROM "to_device" WHERE "instance" = ? AND "user" = ? AND "deviceId" = ? WINDOW "back" AS (ORDER BY "position" DESC))
         SELECT max("position") AS "position" FROM "newest" WHERE "messages" > ? OR "bytes" > ?`,
     ),
-    // The few users with keys are looked up in each room, not its members among them: a room may have thousands.
-    membersWithKeys: finish(
-      `SELECT ${columnList(tables.membership, 'm')} FROM "room" r CROSS JOIN "device_list_change" k CROSS JOIN "membership" m
-        WHERE r."instance" = ? AND ${dialect.among('r."key"', 'bigint')} AND k."instance" = r."instance"
-        AND m."instance" = r."instance" AND m."room" = r."key" AND m."user" = k."user"`,
-    ),
+    membersWithKeys: {
+      users: withKeys('CROSS JOIN "device_list_change" k CROSS JOIN "membership" m'),
+      members: withKeys('CROSS JOIN "membership" m CROSS JOIN "device_list_change" k'),
+    },
     // Ends at the first room that they share. Which rooms the other has comes from the index alone (`i`): of most of them nothing more is
     // read, because the first one is not there.
     sharingRooms: finish(

@@ -102,8 +102,11 @@ export interface Storage {
   ): Promise<{ room: number; thread: string; notify: number; highlight: number }[]>
   /** Position of the newest message of a device that is not among its newest `messages`, or beyond their newest `bytes`; null when all are. */
   toDeviceSurplus(user: number, deviceId: string, most: { messages: number; bytes: number }): Promise<number | null>
-  /** Memberships in these rooms, of users who have or had device keys; none of a room that was deleted. */
-  membersWithKeys(rooms: readonly number[]): Promise<Rows['membership'][]>
+  /**
+   * Memberships in these rooms, of users who have or had device keys; none of a room that was deleted. `users`: each of them is looked up in each
+   * room; `members`: each member of the rooms among them. The answer is the same.
+   */
+  membersWithKeys(rooms: readonly number[], by: 'users' | 'members'): Promise<Rows['membership'][]>
   /** Of these users those who are joined or invited to a room that the user is joined to. */
   sharingRooms(user: number, others: readonly number[]): Promise<number[]>
   /** Users who have or had device keys and were in one of these rooms, which is deleted by now, as the user was; also who forgot it before. */

@@ -31,6 +31,8 @@ export interface InterestRow {
   appservice: number
   position: number
   room: number
+  order: number | null
+  since: number | null
 }
 
 export interface FrozenRow {
@@ -71,6 +73,17 @@ export interface CheckpointRow {
   eventId: string
   step: string
   appservice: number
+  status: string
+  checkpoint: string
+  position: number
+  others: string | null
+}
+
+export interface BridgeCheckpointRow {
+  instance: number
+  appservice: number
+  eventId: string
+  step: string
   status: string
   checkpoint: string
   position: number
@@ -290,8 +303,17 @@ export interface EventRow {
   ts: number
   replaces: number | null
   redactedBy: number | null
+  changedKeys: string | null
   device: string | null
   txnId: string | null
+  json: string
+}
+
+export interface UnredactedRow {
+  instance: number
+  room: number
+  order: number
+  redactedAt: number
   json: string
 }
 
@@ -373,6 +395,7 @@ export interface UserRow {
   status: string
   createdAt: number
   position: number
+  suspendedAt: number | null
 }
 
 export interface DeviceRow {
@@ -438,6 +461,7 @@ export interface Rows {
   bridgeReach: BridgeReachRow
   loginToken: LoginTokenRow
   checkpoint: CheckpointRow
+  bridgeCheckpoint: BridgeCheckpointRow
   job: JobRow
   media: MediaRow
   deviceKeys: DeviceKeysRow
@@ -460,6 +484,7 @@ export interface Rows {
   room: RoomRow
   alias: AliasRow
   event: EventRow
+  unredacted: UnredactedRow
   state: StateRow
   membership: MembershipRow
   relation: RelationRow
@@ -505,6 +530,8 @@ export const tables = {
       appservice: 'bigint',
       position: 'bigint',
       room: 'bigint',
+      order: 'bigint',
+      since: 'bigint',
     },
     key: ['instance', 'appservice', 'position'],
     unique: [],
@@ -568,8 +595,23 @@ export const tables = {
       status: 'text',
       checkpoint: 'text',
       position: 'bigint',
+      others: 'text',
     },
     key: ['instance', 'eventId', 'step'],
+    unique: [],
+  },
+  bridgeCheckpoint: {
+    name: 'bridge_checkpoint',
+    columns: {
+      instance: 'int',
+      appservice: 'bigint',
+      eventId: 'text',
+      step: 'text',
+      status: 'text',
+      checkpoint: 'text',
+      position: 'bigint',
+    },
+    key: ['instance', 'appservice', 'eventId', 'step'],
     unique: [],
   },
   job: {
@@ -872,12 +914,25 @@ export const tables = {
       ts: 'bigint',
       replaces: 'bigint',
       redactedBy: 'bigint',
+      changedKeys: 'text',
       device: 'text',
       txnId: 'text',
       json: 'text',
     },
     key: ['instance', 'room', 'order'],
     unique: [['instance', 'room', 'eventId']],
+  },
+  unredacted: {
+    name: 'unredacted',
+    columns: {
+      instance: 'int',
+      room: 'bigint',
+      order: 'bigint',
+      redactedAt: 'bigint',
+      json: 'text',
+    },
+    key: ['instance', 'room', 'order'],
+    unique: [],
   },
   state: {
     name: 'state',
@@ -983,6 +1038,7 @@ export const tables = {
       status: 'text',
       createdAt: 'bigint',
       position: 'bigint',
+      suspendedAt: 'bigint',
     },
     key: ['instance', 'key'],
     unique: [['instance', 'userId']],

@@ -79,6 +79,7 @@ await onBothEngines('history', (place) => {
           ts: 1,
           replaces: null,
           redactedBy: null,
+          changedKeys: null,
           device: null,
           txnId: null,
           json: JSON.stringify(event),

@@ -94,6 +94,7 @@ export function event(instance: number, inRoom: number, order: number, more: Par
     ts: order,
     replaces: null,
     redactedBy: null,
+    changedKeys: null,
     device: null,
     txnId: null,
     json: `{"order":${order}}`,
@@ -144,6 +145,7 @@ export function user(instance: number, key: number, more: Partial<Rows['user']> 
     status: 'active',
     createdAt: 1,
     position: 1,
+    suspendedAt: null,
     ...more,
   }
 }

@@ -115,10 +115,15 @@ const competing: [TableName, AnyFind, string, 'sorted'?][] = [
   ['event', { where: { room: 1, eventId: texts, sender: 1 } }, 'room=? AND eventId=?'],
   ['event', { where: { room: 1, order: range }, orderBy: ['-order'], limit: 9 }, 'room=? AND order>? AND order<?'],
   ['event', { where: { room: 1, stateKey: null }, orderBy: ['-order'], limit: 1 }, 'room=?'],
+  [
+    'event',
+    { where: { room: 1, order: range, sender: 1, redactedBy: null, stateKey: { in: [null, 'a'] } }, orderBy: ['-order'], limit: 9 },
+    'room=? AND order>? AND order<?',
+  ],
   ['event', { where: { room: 1 }, orderBy: ['order'], limit: 1 }, 'room=?'],
   ['user', { where: { appservice: 1, kind: { not: 'person' } }, limit: 9 }, 'appservice=?'],
   ['user', { where: { appservice: 1, kind: { not: 'person' }, key: { gt: 1 } }, orderBy: ['key'], limit: 9 }, 'appservice=? AND key>?'],
-  ['user', { where: { userId: texts, status: 'active' } }, 'userId=?'],
+  ['user', { where: { userId: texts, status: { not: 'deactivated' } } }, 'userId=?'],
   ['user', { where: { key: list, appservice: 1 } }, 'key=?'],
   ['accountData', { where: { user: 1, room: 0, position: range }, orderBy: ['position'] }, 'user=? AND position>? AND position<?'],
   ['accountData', { where: { user: 1, room: list, position: range } }, 'user=? AND position>? AND position<?'],
@@ -137,8 +142,22 @@ const competing: [TableName, AnyFind, string, 'sorted'?][] = [
     'user=? AND deviceId=? AND position>? AND position<?',
   ],
   ['keyCount', { where: { appservice: 1 }, orderBy: ['-position'], limit: 9 }, 'appservice=?'],
-  ['checkpoint', { where: { appservice: 1, position: range }, orderBy: ['position'], limit: 9 }, 'position>? AND position<?'],
+  ['checkpoint', { where: { position: range }, orderBy: ['position'], limit: 9 }, 'position>? AND position<?'],
+  ['bridgeCheckpoint', { where: { position: range }, orderBy: ['position'], limit: 9 }, 'position>? AND position<?'],
+  [
+    'bridgeCheckpoint',
+    { where: { appservice: list, eventId: 'a' }, orderBy: ['-position'], limit: 9 },
+    'appservice=? AND eventId=?',
+    'sorted',
+  ],
+  [
+    'interest',
+    { where: { appservice: 1, position: { gt: 1 }, since: { gt: 0 } }, orderBy: ['position'], limit: 1 },
+    'appservice=? AND position>?',
+  ],
   ['transaction', { where: { createdAt: { lt: 1 } }, limit: 9 }, 'createdAt<?'],
+  ['unredacted', { where: { redactedAt: { lte: 1 } }, limit: 9 }, 'redactedAt<?'],
+  ['unredacted', { where: { room: 1, order: list } }, 'room=? AND order=?'],
   ['media', { where: { uniqueId: 'a' }, orderBy: ['mediaId'], limit: 9 }, 'uniqueId=?'],
   ['media', { where: { user: 1, expiresAt: { gte: 1 } } }, 'expiresAt>?'],
   ['alias', { where: { room: 1 }, orderBy: ['alias'] }, 'room=?'],
@@ -171,7 +190,8 @@ test('SQLite goes through no table for any other read, nor builds a Bloom filter
   await storage.unreadCounts(1)
   await storage.unreadCounts(1, [1, 2])
   await storage.toDeviceSurplus(1, 'a', { messages: 1, bytes: 1 })
-  await storage.membersWithKeys([1, 2])
+  await storage.membersWithKeys([1, 2], 'users')
+  await storage.membersWithKeys([1, 2], 'members')
   await storage.sharingRooms(1, [2, 3])
   await storage.departedWithKeys(1, [2, 3])
   await storage.roomsByActivity(1, { limit: 9 })

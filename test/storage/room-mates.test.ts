@@ -32,11 +32,13 @@ await onBothEngines('room-mates', (place) => {
       for (const key of [10, 11, 12]) for (const member of [1, 3]) c.put('membership', membership(instance, key, member))
       c.put('membership', membership(instance, 10, 2, { membership: 'leave' }))
     })
-    const found = async (rooms: number[]) =>
-      (await storage.membersWithKeys(rooms)).map((row) => `${row.instance} ${row.room} ${row.user} ${row.membership}`).sort()
-    assert.deepEqual(await found([10, 12]), ['1 10 1 join', '1 10 2 leave'])
-    assert.deepEqual(await found([11, 11]), ['1 11 1 join'])
-    assert.deepEqual(await found([]), [])
+    for (const by of ['users', 'members'] as const) {
+      const found = async (rooms: number[]) =>
+        (await storage.membersWithKeys(rooms, by)).map((row) => `${row.instance} ${row.room} ${row.user} ${row.membership}`).sort()
+      assert.deepEqual(await found([10, 12]), ['1 10 1 join', '1 10 2 leave'])
+      assert.deepEqual(await found([11, 11]), ['1 11 1 join'])
+      assert.deepEqual(await found([]), [])
+    }
   })
 
   test('sharingRooms: one is joined and the other joined or invited, in a room that is there', async (t) => {

@@ -208,7 +208,7 @@ await onBothEngines('a shard', (place, engine) => {
       await shard.open(instance)
       const filling = change(instance, (c) => {
         for (const position of [1, 2, 3]) {
-          c.put('interest', { instance, appservice: 5, position, room: 1 })
+          c.put('interest', { instance, appservice: 5, position, room: 1, order: null, since: null })
           c.put('notification', { instance, user: 1, room: 1, order: position, thread: '', highlight: 0 })
         }
       })

@@ -150,6 +150,7 @@ await onBothEngines('timelines of sync', (place) => {
           ts: 1,
           replaces: null,
           redactedBy: null,
+          changedKeys: null,
           device: null,
           txnId: null,
           json,
