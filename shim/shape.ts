@@ -176,20 +176,26 @@ function article(type: string): string {
   return type === 'null' ? 'null' : /^[aio]/.test(type) ? `an ${type}` : `a ${type}`
 }
 
+/** Names in a query that say who asks; they are no part of what is asked. */
+const whoAsks: ReadonlySet<string> = new Set(['access_token', 'user_id', 'device_id', 'org.matrix.msc3202.device_id', 'ts'])
+
 /**
  * The query by its schema: numbers and booleans are read strictly, a list takes a name once or several times, of a single value given
- * several times the last counts.
+ * several times the last counts. A record takes every name but those that say who asks.
  */
 export function queryReader(schema: TSchema): (query: Readonly<Record<string, string | string[]>>) => Readonly<Record<string, unknown>> {
-  const names = Object.entries((schema as Schema).properties ?? {})
+  const { properties, patternProperties } = schema as Schema
+  const named = Object.entries(properties ?? {})
+  const [other] = Object.values(patternProperties ?? {})
   const check = checkOf(schema)
   return (query) => {
+    const names = other ? Object.keys(query).flatMap((name) => (whoAsks.has(name) ? [] : [[name, other] as const])) : named
     const read: Record<string, unknown> = {}
     for (const [name, property] of names) {
       const given = query[name]
       if (given === undefined) continue
       if (property.type === 'array')
-        read[name] = (Array.isArray(given) ? given : [given]).map((text) => readText(text, property.items?.type, name))
+        read[name] = (Array.isArray(given) ? given : [given]).map((each) => readText(each, property.items?.type, name))
       else read[name] = readText(Array.isArray(given) ? given.at(-1)! : given, property.type, name)
     }
     check(read, 'query')

@@ -39,12 +39,6 @@ const rows: readonly Row[] = [
   ['getNotifications', 'GET', `${client}/notifications`, 'accessToken', { notifications: [] }],
   // "No TURN": anything else is asked for again and again.
   ['getTurnServer', 'GET', `${client}/voip/turnServer`, 'accessToken', {}],
-  ['getProtocols', 'GET', `${client}/thirdparty/protocols`, 'accessToken', {}],
-  ['getProtocolMetadata', 'GET', `${client}/thirdparty/protocol/{protocol}`, 'accessToken', 'M_NOT_FOUND'],
-  ['queryLocationByProtocol', 'GET', `${client}/thirdparty/location/{protocol}`, 'accessToken', []],
-  ['queryUserByProtocol', 'GET', `${client}/thirdparty/user/{protocol}`, 'accessToken', []],
-  ['queryLocationByAlias', 'GET', `${client}/thirdparty/location`, 'accessToken', []],
-  ['queryUserByID', 'GET', `${client}/thirdparty/user`, 'accessToken', []],
 ]
 
 export const fixedReplies: Readonly<Record<string, Endpoint>> = Object.fromEntries(

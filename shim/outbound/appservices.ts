@@ -24,75 +24,115 @@ export interface Options {
   readonly networks: readonly string[]
   readonly deliveryTimeoutMs?: number
   readonly pingTimeoutMs?: number
+  readonly questionTimeoutMs?: number
 }
 
 /** A bridge that is handling a lot answers late, and one that is asked again meanwhile would handle it twice: slow is not dead. */
 const usualDeliveryTimeoutMs = 120_000
 const usualPingTimeoutMs = 30_000
+/** Somebody waits for the answer. */
+const usualQuestionTimeoutMs = 5_000
+const mostAnswerBytes = 65_536
 /** of a failed answer's body that is shown */
 const shownBytes = 1_024
 
+const prefix = '/_matrix/app/v1'
+
 const json = { 'content-type': 'application/json' }
 
-/** The push sink and the ping, as src/appservices takes them. */
+/** The push sink, the ping and questions, as src/appservices takes them. */
 export function appserviceSinks(outbound: Outbound, options: Options) {
   const reachOf = (target: Target): Reach => (target.setBy === 'operator' ? 'anywhere' : { networks: options.networks })
-  /** addresses whose bridge knows only the paths from before r0.1 */
-  const legacy = new Set<string>()
+  /**
+   * Addresses whose bridge knows only the paths from before r0.1. Learned apart: what answers a question at any path may take no transaction there.
+   */
+  const legacy = { push: new Set<string>(), ask: new Set<string>() }
 
-  const ask = (
+  const send = (
     target: Target,
     signal: AbortSignal,
-    rest: Pick<OutboundRequest, 'purpose' | 'method' | 'body' | 'timeoutMs'> & { path: string },
+    rest: Pick<OutboundRequest, 'purpose' | 'method' | 'body' | 'timeoutMs'> & { path: string; mostBytes?: number },
   ) => {
-    const { path, ...more } = rest
+    const { path, mostBytes, ...more } = rest
     // Old bridges read the token from the query, new ones from the header only.
-    const url = `${target.url}${path}?access_token=${encodeURIComponent(target.hsToken)}`
+    const url = `${target.url}${path}${path.includes('?') ? '&' : '?'}access_token=${encodeURIComponent(target.hsToken)}`
     const headers = { ...json, authorization: `Bearer ${target.hsToken}` }
-    return outbound.send({ ...more, url, headers, reach: reachOf(target), mostBytes: shownBytes, cut: true, signal })
+    const size = mostBytes === undefined ? { mostBytes: shownBytes, cut: true } : { mostBytes }
+    return outbound.send({ ...more, ...size, url, headers, reach: reachOf(target), signal })
   }
 
-  const push = async (target: Target, transaction: { txnId: string; body: string }, signal: AbortSignal): Promise<Outcome> => {
-    const put = (prefix: string) =>
-      ask(target, signal, {
+  /** At the path of today, else at the one of old; which of them the bridge knows is learned from what it answers. */
+  const atKnownPath = async (
+    { url }: Target,
+    known: Set<string>,
+    attempt: (age: 'today' | 'old') => Promise<OutboundAnswer>,
+    isUnknown: (answer: OutboundAnswer) => boolean,
+  ): Promise<OutboundAnswer> => {
+    if (known.has(url)) {
+      const answer = await attempt('old')
+      if (!isUnknown(answer)) return answer
+      known.delete(url)
+    }
+    const answer = await attempt('today')
+    if (!isUnknown(answer)) return answer
+    const older = await attempt('old')
+    if (isUnknown(older)) return answer
+    known.add(url)
+    return older
+  }
+
+  const push = (target: Target, transaction: { txnId: string; body: string }, signal: AbortSignal): Promise<Outcome> => {
+    const put = (age: 'today' | 'old') =>
+      send(target, signal, {
         purpose: 'appservice',
         method: 'PUT',
-        path: `${prefix}/transactions/${encodeURIComponent(transaction.txnId)}`,
+        path: `${age === 'today' ? prefix : ''}/transactions/${encodeURIComponent(transaction.txnId)}`,
         body: transaction.body,
         timeoutMs: options.deliveryTimeoutMs ?? usualDeliveryTimeoutMs,
       })
-    return outcomeOf(target, async () => {
-      if (legacy.has(target.url)) {
-        const answer = await put('')
-        if (!isUnknownPath(answer)) return answer
-        legacy.delete(target.url)
-      }
-      const answer = await put('/_matrix/app/v1')
-      if (!isUnknownPath(answer)) return answer
-      const older = await put('')
-      if (isUnknownPath(older)) return answer
-      legacy.add(target.url)
-      return older
-    })
+    return outcomeOf(target, () => atKnownPath(target, legacy.push, put, isUnknownPath))
   }
 
   const ping = (target: Target, transactionId: string | null, signal: AbortSignal): Promise<Outcome> =>
     outcomeOf(target, () =>
-      ask(target, signal, {
+      send(target, signal, {
         purpose: 'ping',
         method: 'POST',
-        path: '/_matrix/app/v1/ping',
+        path: `${prefix}/ping`,
         body: JSON.stringify(transactionId === null ? {} : { transaction_id: transactionId }),
         timeoutMs: options.pingTimeoutMs ?? usualPingTimeoutMs,
       }),
     )
 
-  return { push, ping, provision: provisioningSink(outbound, options.networks), provisioningPrefix }
+  const ask = async (target: Target, question: string, signal: AbortSignal): Promise<string | null> => {
+    const older = question.startsWith('thirdparty/') ? '/_matrix/app/unstable' : ''
+    const timeoutMs = options.questionTimeoutMs ?? usualQuestionTimeoutMs
+    // For both paths together.
+    const inTime = AbortSignal.any([signal, AbortSignal.timeout(timeoutMs)])
+    const get = (age: 'today' | 'old') => {
+      const path = `${age === 'today' ? prefix : older}/${question}`
+      return send(target, inTime, { purpose: 'question', method: 'GET', path, timeoutMs, mostBytes: mostAnswerBytes })
+    }
+    try {
+      const { status, body } = await atKnownPath(target, legacy.ask, get, isUnknownQuestion)
+      return status >= 200 && status < 300 ? body.toString('utf8') : null
+    } catch (error) {
+      if (!(error instanceof OutboundError)) throw error
+      return null
+    }
+  }
+
+  return { push, ping, ask, provision: provisioningSink(outbound, options.networks), provisioningPrefix }
 }
 
 /** "Homeservers should fall back to the older endpoints if the new ones are not found": 404 or 405. */
 function isUnknownPath({ status }: OutboundAnswer): boolean {
   return status === 404 || status === 405
+}
+
+/** To a question 404 may also be the answer; that has an errcode of its own. */
+function isUnknownQuestion(answer: OutboundAnswer): boolean {
+  return isUnknownPath(answer) && (answer.status === 405 || !/"errcode"\s*:\s*"(?!M_UNRECOGNIZED")/.test(answer.body.toString('utf8')))
 }
 
 async function outcomeOf({ hsToken }: Target, run: () => Promise<OutboundAnswer>): Promise<Outcome> {

@@ -9,7 +9,7 @@ export type Reach = 'anywhere' | 'public' | { readonly networks: readonly string
 
 export interface OutboundRequest {
   /** what it is for; stands in the log */
-  readonly purpose: 'appservice' | 'ping' | 'provisioning' | 'push' | 'preview' | 'media'
+  readonly purpose: 'appservice' | 'ping' | 'question' | 'provisioning' | 'push' | 'preview' | 'media'
   readonly reach: Reach
   readonly method: 'GET' | 'POST' | 'PUT' | 'PATCH' | 'DELETE' | 'HEAD'
   readonly url: string

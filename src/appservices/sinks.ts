@@ -58,9 +58,16 @@ export type Provision = (
   | { readonly ok: false; readonly why: 'connection' | 'timeout'; readonly error: string }
 >
 
+/**
+ * Asks a bridge. The question is what stands behind the prefix of the API for bridges, percent-encoded, with its query. The body of a 2xx answer;
+ * null for any other, and when none of at most 64 KiB came in time. Never throws.
+ */
+export type Ask = (target: Target, question: string, signal: AbortSignal) => Promise<string | null>
+
 export interface Sinks {
   readonly push: Deliver
   readonly ping: Ping
+  readonly ask: Ask
   readonly provision: Provision
   /** where all provisioning APIs begin */
   readonly provisioningPrefix: string

@@ -26,7 +26,7 @@ export interface HomeserverOptions {
   readonly ports?: Partial<Ports>
   readonly config?: Partial<Config>
   readonly faults?: ShardOptions['faults']
-  readonly timeouts?: Pick<Options, 'deliveryTimeoutMs' | 'pingTimeoutMs'>
+  readonly timeouts?: Pick<Options, 'deliveryTimeoutMs' | 'pingTimeoutMs' | 'questionTimeoutMs'>
 }
 
 export class Homeserver implements AsyncDisposable {

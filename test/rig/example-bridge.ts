@@ -40,6 +40,8 @@ export interface ExampleBridgeOptions {
   readonly legacy?: boolean
   readonly port?: number
   readonly onMessage?: (event: Event, bridge: ExampleBridge) => Promise<void> | void
+  /** what it answers when it is asked for a user, a room or a third party, by path and query behind the prefix; null: not at all */
+  readonly onQuestion?: (question: string, bridge: ExampleBridge) => Promise<readonly [status: number, body: unknown] | null>
 }
 
 export class ExampleBridge implements AsyncDisposable {
@@ -50,6 +52,8 @@ export class ExampleBridge implements AsyncDisposable {
   readonly events: Event[] = []
   readonly ephemeral: Event[] = []
   readonly pings: string[] = []
+  /** what it was asked, decoded, without the token */
+  readonly questions: string[] = []
   behaviour: Behaviour = 'ok'
   port = 0
   /** transactions under way at once; never more than one */
@@ -172,8 +176,8 @@ export class ExampleBridge implements AsyncDisposable {
     const chunks: Buffer[] = []
     for await (const chunk of request) chunks.push(chunk as Buffer)
     const text = Buffer.concat(chunks).toString('utf8')
-    const { pathname } = new URL(request.url ?? '', 'http://bridge')
-    const answer = (status: number, body: object) =>
+    const { pathname, searchParams } = new URL(request.url ?? '', 'http://bridge')
+    const answer = (status: number, body: unknown) =>
       response.writeHead(status, { 'content-type': 'application/json' }).end(JSON.stringify(body))
     if (request.headers.authorization !== `Bearer ${registration.hs_token}`)
       return void answer(403, { errcode: 'M_UNKNOWN_TOKEN', error: 'Bad hs_token' })
@@ -183,6 +187,15 @@ export class ExampleBridge implements AsyncDisposable {
       if (this.behaviour === 'hang') return
       this.pings.push(text)
       return void answer(200, {})
+    }
+    const [, question] =
+      /^\/((?:users|rooms|thirdparty)\/.*)/.exec(legacy ? path.replace('/_matrix/app/unstable/thirdparty/', '/thirdparty/') : path) ?? []
+    if (request.method === 'GET' && question && this.options.onQuestion && (legacy || path !== pathname)) {
+      searchParams.delete('access_token')
+      const asked = decodeURIComponent(question) + (searchParams.size > 0 ? `?${decodeURIComponent(searchParams.toString())}` : '')
+      this.questions.push(asked)
+      const given = await this.options.onQuestion(asked, this)
+      return given ? void answer(...given) : undefined
     }
     const [, txnId] = /^\/transactions\/([^/]+)$/.exec(path) ?? []
     if (request.method !== 'PUT' || txnId === undefined || (!legacy && path === pathname))
@@ -201,7 +214,7 @@ export class ExampleBridge implements AsyncDisposable {
     txnId: string,
     text: string,
     response: ServerResponse,
-    answer: (status: number, body: object) => unknown,
+    answer: (status: number, body: unknown) => unknown,
   ): Promise<void> {
     const { behaviour } = this
     const taken = behaviour === 'ok' || behaviour === 'lose'

@@ -1,4 +1,5 @@
 /** Aliases and the public room directory. */
+import { orMade } from '../../appservices/queries.ts'
 import { createAlias, deleteAlias, isRoomListed, roomOfAlias, setRoomListed } from '../../rooms/directory.ts'
 import { type PublicRoom, type PublicRoomPage, publicRooms, roomAliases } from '../../rooms/public-rooms.ts'
 import { builder } from '../builder.ts'
@@ -57,10 +58,10 @@ builder.queryFields((t) => ({
   }),
   roomOfAlias: t.field({
     type: AliasTarget,
-    description: 'Needs no token. Errors: M_NOT_FOUND.',
+    description: 'Needs no token. With one, a bridge is asked for an alias of its namespace that leads nowhere yet. Errors: M_NOT_FOUND.',
     args: { alias: t.arg.string({ required: true }) },
     extensions: { puppet: true },
-    resolve: (_, { alias }, context) => roomOfAlias(context.instance, alias),
+    resolve: (_, { alias }, context) => orMade(context, { aliases: [alias] }, () => roomOfAlias(context.instance, alias)),
   }),
   roomAliases: t.stringList({
     description: 'The aliases of a room, for whoever may read it. Errors: M_FORBIDDEN.',
