@@ -185,6 +185,10 @@ class Delivery {
       return true
     }
     const transaction = await transactionOf(instance, frozen)
+    if (transaction === 'moving') {
+      await patience.untilWoken()
+      return true
+    }
     const outcome: Outcome = transaction ? await deliver(transaction) : { ok: true }
     if (instance.closed.aborted) return true
     if (outcome.ok) {

@@ -5,6 +5,7 @@
 
 import { newSecret } from '../ids.ts'
 import { eventText } from '../rooms/event-json.ts'
+import { roomsOnTheirWay } from '../rooms/merge-plan.ts'
 import type { KeyOf } from '../storage/change-set.ts'
 import type { AppserviceRow, EventRow, FrozenRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
@@ -48,10 +49,13 @@ export async function freezeNext(instance: Instance, appservice: AppserviceRow, 
     ephemeral: ephemeral.map((event) => JSON.stringify(event)),
     ...(await deviceParts(instance, appservice, next, allCounts)),
   })
-  return command(instance, (decision) => {
+  const frozen = await command(instance, (decision) => {
     if (!decision.get('appservice', { key: appservice.key })) return null
     const standing = decision.get('frozen', { appservice: appservice.key })
     if (standing) return standing
+    const places = next.rooms.map((key) => ({ key }))
+    decision.loadAll('room', places, (keys) => instance.storage.find('room', { where: { key: { in: keys.map(({ key }) => key) } } }))
+    if (places.some((key) => !decision.get('room', key))) return 'changed'
     const frozen: FrozenRow = {
       instance: instance.key,
       appservice: appservice.key,
@@ -64,6 +68,8 @@ export async function freezeNext(instance: Instance, appservice: AppserviceRow, 
     decision.put('frozen', frozen)
     return frozen
   })
+  // A room was deleted, merged or split meanwhile: what is in it may be somewhere else.
+  return frozen === 'changed' ? freezeNext(instance, appservice, { typing, allCounts }) : frozen
 }
 
 /**
@@ -94,17 +100,23 @@ function hasSynced(decision: Decision, { user, deviceId }: KeyOf<'toDevice'>): b
   return (decision.get('device', { user, deviceId })?.syncedAt ?? null) !== null
 }
 
-/** The body that every attempt sends; null when nothing is left of it. Only what was redacted since is sent without its content. */
-export async function transactionOf(instance: Instance, frozen: FrozenRow): Promise<Transaction | null> {
+/**
+ * What every attempt sends; null when nothing is left of it. Only what was redacted since is sent without its content, and what has moved to a
+ * merged room with that room's id. 'moving': some of it is on its way there.
+ */
+export async function transactionOf(instance: Instance, frozen: FrozenRow): Promise<Transaction | 'moving' | null> {
   const places = (JSON.parse(frozen.events) as [number, number][]).map(([room, order]) => ({ room, order }))
   const rows = await instance.storage.eventsAt(places)
   const roomIds = await roomIdsOf(instance, places)
-  const texts = await eventTexts(
-    instance,
-    rows.sort((a, b) => a.order - b.order),
-    roomIds,
-    frozen.createdAt,
-  )
+  if (places.some(({ room }) => !roomIds.has(room))) {
+    const onTheirWay = await roomsOnTheirWay(instance)
+    if (places.some(({ room }) => onTheirWay.has(room))) return 'moving'
+    const now = await instance.storage.first('frozen', { appservice: frozen.appservice })
+    if (now?.txnId === frozen.txnId && now.events !== frozen.events) return transactionOf(instance, now)
+  }
+  const bySpot = new Map(rows.map((row) => [`${row.room} ${row.order}`, row]))
+  const inOrder = places.flatMap(({ room, order }) => bySpot.get(`${room} ${order}`) ?? [])
+  const texts = await eventTexts(instance, inOrder, roomIds, frozen.createdAt)
   if (texts.length === 0 && frozen.parts === '{}') return null
   return { txnId: frozen.txnId, body: `{"events":[${texts.join()}]${frozen.parts === '{}' ? '}' : `,${frozen.parts.slice(1)}`}` }
 }

@@ -1,5 +1,6 @@
 /** What waits for an appservice behind its cursor, and how much of it goes into one transaction. */
 import { noRoom } from '../devices/device-lists.ts'
+import { roomsOnTheirWay } from '../rooms/merge-plan.ts'
 import type { AppserviceRow, EventRow, InterestRow, ReceiptRow, ToDeviceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { hasDevicesInTransactions, mostToDevice, toDeviceBetween, toDeviceBytes } from './encryption.ts'
@@ -19,6 +20,8 @@ interface Range {
 
 export interface Waiting {
   readonly end: number
+  /** keys of the rooms of events and receipts, those that were deleted left out */
+  readonly rooms: readonly number[]
   readonly events: readonly EventRow[]
   readonly receipts: readonly ReceiptRow[]
   readonly toDevice: readonly ToDeviceRow[]
@@ -31,10 +34,10 @@ export interface Waiting {
  * position for all of them, so that no event overtakes the keys that it needs.
  */
 export async function chooseNext(instance: Instance, appservice: AppserviceRow): Promise<Waiting> {
-  const waiting = await interestOf(instance, appservice)
+  const { waiting, rooms } = await settledInterest(instance, appservice)
   const ofRooms = waiting.filter(({ room }) => room !== noRoom)
-  const rows = await instance.storage.eventsAt(ofRooms.map(({ room, position }) => ({ room, order: position })))
-  const eventAt = new Map(rows.map((row) => [row.order, row]))
+  const rows = await instance.storage.eventsAt(ofRooms.map(placeOf))
+  const eventAt = new Map(rows.map((row) => [`${row.room} ${row.order}`, row]))
   const messageAt = new Map((await messagesAmong(instance, appservice, waiting)).map((row) => [row.position, row]))
   const others = await othersOf(instance, rows)
   const events: EventRow[] = []
@@ -44,7 +47,8 @@ export async function chooseNext(instance: Instance, appservice: AppserviceRow):
   let end = appservice.cursor
   let bytes = 0
   for (const interest of waiting) {
-    const event = eventAt.get(interest.position)
+    const { room, order } = placeOf(interest)
+    const event = eventAt.get(`${room} ${order}`)
     const message = messageAt.get(interest.position)
     if (event) for (const each of [event, others.replaced(event), others.redaction(event)]) bytes += Buffer.byteLength(each?.json ?? '')
     if (message) bytes += toDeviceBytes(message)
@@ -62,7 +66,7 @@ export async function chooseNext(instance: Instance, appservice: AppserviceRow):
     }
     end = interest.position
   }
-  return { end, events, toDevice, receipts: await receiptsAt(instance, receipts), ofNoRoom: rangeOf(ofNoRoom) }
+  return { end, rooms, events, toDevice, receipts: await receiptsAt(instance, receipts), ofNoRoom: rangeOf(ofNoRoom) }
 }
 
 /** What an event is sent with: the state that it replaced and the event that redacted it. */
@@ -75,6 +79,33 @@ export async function othersOf(instance: Instance, rows: readonly EventRow[]) {
   return {
     replaced: ({ room, replaces }: EventRow) => byPlace.get(`${room} ${replaces}`),
     redaction: ({ room, redactedBy }: EventRow) => byPlace.get(`${room} ${redactedBy}`),
+  }
+}
+
+/** Where the event stands of which an appservice is to be told. */
+export function placeOf({ room, position, order }: InterestRow): { room: number; order: number } {
+  return { room, order: order ?? position }
+}
+
+/**
+ * What waits, up to where something has yet to move from a room that was merged or split: nothing overtakes it, and whoever moves it says so. A
+ * room that is gone was deleted when it is not on its way, and what waits of it was read after that was seen: else it may just have moved.
+ */
+async function settledInterest(
+  instance: Instance,
+  appservice: AppserviceRow,
+): Promise<{ waiting: InterestRow[]; rooms: readonly number[] }> {
+  const deleted = new Set<number>()
+  for (;;) {
+    const waiting = await interestOf(instance, appservice)
+    const keys = new Set(waiting.flatMap(({ room }) => (room === noRoom || deleted.has(room) ? [] : room)))
+    const there = keys.size === 0 ? [] : await instance.storage.keys('room', { where: { key: { in: [...keys] } } })
+    const rooms = there.map(({ key }) => key)
+    if (rooms.length === keys.size) return { waiting, rooms }
+    const onTheirWay = await roomsOnTheirWay(instance)
+    const end = waiting.findIndex(({ room }) => onTheirWay.has(room))
+    if (end !== -1) return { waiting: waiting.slice(0, end), rooms }
+    for (const key of keys) if (!rooms.includes(key)) deleted.add(key)
   }
 }
 

@@ -7,7 +7,7 @@ import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { type CreateRoom, makeRoom } from './create.ts'
 import { hideRooms } from './delete.ts'
-import { type Move, moveHistory } from './merge-history.ts'
+import { type Move, moveHistory } from './merge-plan.ts'
 import { speaker } from './puppets.ts'
 import { coreOf, roomOf } from './room-core.ts'
 
@@ -77,7 +77,7 @@ function replaceRooms(instance: Instance, actor: Actor, { rooms, key, parts }: R
     }
     // Before the new ones, which may take over a name.
     hideRooms(decision, old)
-    const made = parts.map(({ create, userId }) => makeRoom(decision, creatorOf(decision, actor, appservice, userId), create))
+    const made = parts.map(({ create, userId }) => makeRoom(decision, creatorOf(decision, actor, appservice, userId), create, old))
     const move: Move = {
       from: old.map((room) => ({ room: room.key, roomId: room.roomId })),
       key,

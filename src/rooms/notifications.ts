@@ -2,7 +2,7 @@
 
 import { pushSubject, type Related } from '../rules/push-subject.ts'
 import { isObject, type JsonObject } from '../rules/values.ts'
-import type { EventRow, UserRow } from '../storage/tables.ts'
+import type { EventRow, NotificationRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { pushEvaluatorOf } from '../users/push-rules.ts'
 import { isMuted } from './archive.ts'
@@ -37,16 +37,14 @@ export function notifyUsers(
     const outcome = pushEvaluatorOf(decision, user)(subject, { userId: user.userId, displayName, muted })
     if (!outcome.notify) continue
     const thread = threadOf(event.content) ?? ''
-    decision.write('notification', {
-      instance: row.instance,
-      user: user.key,
-      room: core.key,
-      order: row.order,
-      thread,
-      highlight: outcome.highlight ? 1 : 0,
-    })
-    setUnread(decision, user.key, core.key, unreadIn(decision, user.key, core.key) + 1)
+    const { instance, order } = row
+    putMark(decision, { instance, user: user.key, room: core.key, order, thread, highlight: outcome.highlight ? 1 : 0 })
   }
+}
+
+export function putMark(decision: Decision, mark: NotificationRow): void {
+  decision.write('notification', mark)
+  setUnread(decision, mark.user, mark.room, unreadIn(decision, mark.user, mark.room) + 1)
 }
 
 /** Whose event a reaction is about. */
@@ -69,6 +67,16 @@ function setUnread(decision: Decision, user: number, room: number, count: number
 
 function unreadKey(user: number, room: number): string {
   return `unread\0${user}\0${room}`
+}
+
+/** What was redacted is nothing to read any more. */
+export function unmark(decision: Decision, { instance, room, order, sender }: EventRow, readers: readonly UserRow[]): void {
+  for (const { key: user } of readers) {
+    // Its mark may be gone already: "one at least" stays true of the rest, or only means "look".
+    if (user === sender || unreadIn(decision, user, room) === 0) continue
+    decision.remove('notification', { instance, user, room, order, thread: '', highlight: 0 })
+    decision.announce('unread', { users: [user], rooms: [room] })
+  }
 }
 
 /** Clients take sending for reading: all before the user's own message is read, in its thread or in the main timeline. */

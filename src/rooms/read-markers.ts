@@ -24,7 +24,7 @@ export function putFullyRead(decision: Decision, core: RoomCore, user: UserRow, 
 }
 
 export const markedUnreadType = 'm.marked_unread'
-const markedUnreadTypes = [markedUnreadType, 'com.famedly.marked_unread']
+export const markedUnreadTypes: readonly string[] = [markedUnreadType, 'com.famedly.marked_unread']
 
 /** Bridges count on it: a room that its user reads or writes to is not marked as unread any more. */
 export function readAgain(decision: Decision, room: number, user: UserRow): void {

@@ -36,6 +36,22 @@ await onBothEngines('private data in sync', (place) => {
     assert.deepEqual(await next(), { notification_count: 0, highlight_count: 0 })
   })
 
+  test('what was redacted is nothing to read any more', async (t) => {
+    await using rig = await SyncRig.start(await place(t))
+    const roomId = await rig.room(rig.alice, {}, [rig.bob])
+    const ids = [await rig.say(rig.bob, roomId, 'one', { 'm.mentions': { user_ids: [rig.alice.userId] } }), await rig.say(rig.bob, roomId, 'two')]
+    const counts = async (filter = {}) => (await rig.sync(rig.alice, filter)).rooms?.join?.[roomId]?.unread_notifications
+    assert.deepEqual(await counts(), { notification_count: 2, highlight_count: 1 })
+    const since = await rig.now(rig.alice)
+    await rig.redact(rig.bob, roomId, ids[0]!)
+    assert.deepEqual(await counts({ since }), { notification_count: 1, highlight_count: 0 })
+    await rig.restart()
+    await rig.redact(rig.bob, roomId, ids[1]!)
+    assert.deepEqual(await counts({ since }), { notification_count: 0, highlight_count: 0 })
+    await rig.say(rig.bob, roomId, 'three')
+    assert.deepEqual(await counts(), { notification_count: 1, highlight_count: 0 })
+  })
+
   test('reading brings the room with its new counts though nothing was said, after a restart as well', async (t) => {
     await using rig = await SyncRig.start(await place(t))
     const roomId = await rig.room(rig.alice, {}, [rig.bob])

@@ -14,7 +14,8 @@ const JobKind = builder.enumType('JobKind', {
     RECLAIM_BACKUP: { value: 'reclaimBackup', description: 'Gives back the space of deleted room keys; counted in keys.' },
     MOVE_HISTORY: {
       value: 'moveHistory',
-      description: 'Brings the history of rooms that were merged or split into the new ones; counted in events.',
+      description:
+        'Brings the history of rooms that were merged or split, and what their readers keep about them, into the new ones; counted in events.',
     },
   } as const,
 })
