@@ -29,6 +29,8 @@ const mostCommandBytes = 1_048_576
 const mostUnreadBytes = 4_194_304
 const pingEveryMs = 30_000
 const mostMissedPings = 2
+/** Requests of ours that nobody waits for any more: a late answer to one of them is dropped. The oldest are forgotten. */
+const mostGivenUp = 1_000
 /** Bridges read nothing, pings neither, while they handle a transaction: slow is not dead. Seven time-outs of it end the connection sooner. */
 const mostMissedPingsMeanwhile = 7
 const shownErrorLength = 1_000
@@ -48,6 +50,8 @@ export class AsSyncSocket implements Connection {
   private readonly left = new AbortController()
   private ids = 0
   private readonly asked = new Map<number, (answer: Answer) => void>()
+  /** asked, and not answered when whoever waited left; the oldest first */
+  private readonly givenUp = new Set<number>()
   /** the transaction sent last, and the frames that carried it; `unsent` while the newest of them has not left us */
   private sent: { readonly txnId: string; readonly ids: number[]; unsent: Promise<Answer> | null } | null = null
   private missedPings = 0
@@ -82,7 +86,7 @@ export class AsSyncSocket implements Connection {
   /** Of version 1 the pong to a ping behind the frame is the answer: the frame was read. */
   transaction({ txnId, body }: Transaction): Promise<Answer> {
     if (this.sent?.txnId !== txnId) {
-      for (const id of this.sent?.ids ?? []) this.asked.delete(id)
+      for (const id of this.sent?.ids ?? []) this.giveUp(id)
       this.sent = { txnId, ids: [], unsent: null }
     }
     const { sent } = this
@@ -106,14 +110,22 @@ export class AsSyncSocket implements Connection {
     const text = requestFrame(id, command, data)
     if (Buffer.byteLength(text) + this.socket.bufferedAmount > mostSentBytes)
       throw new MatrixError('M_TOO_LARGE', 'The request is too large for the websocket of the bridge')
-    signal.addEventListener('abort', () => this.asked.delete(id))
+    signal.addEventListener('abort', () => this.giveUp(id))
     const answer = new Promise<Answer>((resolve) => this.asked.set(id, resolve))
     this.write(text)
     return answer
   }
 
+  private giveUp(id: number): void {
+    if (!this.asked.delete(id)) return
+    this.givenUp.add(id)
+    const [oldest] = this.givenUp
+    if (this.givenUp.size > mostGivenUp) this.givenUp.delete(oldest!)
+  }
+
   private nextId(): number {
     this.ids = this.ids === lastId ? 1 : this.ids + 1
+    this.givenUp.delete(this.ids)
     return this.ids
   }
 
@@ -133,7 +145,7 @@ export class AsSyncSocket implements Connection {
     // As bridges do.
     if (isBinary) this.pace.count()
     // Not even parsed when nothing of that size can be meant.
-    else if (bytes.length > mostCommandBytes && this.asked.size === 0) this.close('tooLarge')
+    else if (bytes.length > mostCommandBytes && this.asked.size + this.givenUp.size === 0) this.close('tooLarge')
     else {
       const frame = this.read(bytes)
       if (!frame) this.close('badFrame')
@@ -164,13 +176,18 @@ export class AsSyncSocket implements Connection {
     } else if (id !== null) this.write(responseFrame(id, { timestamp: this.ports.now() }))
   }
 
-  /** Whether it answers what we asked. */
+  /** Whether it answers what we asked, even if too late. */
   private isAnswer({ id, command, data }: Frame): boolean {
-    const resolve = id === null ? undefined : this.asked.get(id)
-    if (!resolve || (command !== 'response' && command !== 'error')) return false
-    this.asked.delete(id!)
+    if (id === null || (command !== 'response' && command !== 'error')) return false
+    if (this.givenUp.delete(id)) {
+      this.pace.count()
+      return true
+    }
+    const resolve = this.asked.get(id)
+    if (!resolve) return false
+    this.asked.delete(id)
     // Answered by one of its frames, a transaction is answered.
-    if (this.sent?.ids.includes(id!)) for (const other of this.sent.ids.splice(0)) this.asked.delete(other)
+    if (this.sent?.ids.includes(id)) for (const other of this.sent.ids.splice(0)) this.giveUp(other)
     const object = isObject(data) ? data : {}
     if (command === 'error') {
       const { code, message } = object
@@ -211,6 +228,7 @@ export class AsSyncSocket implements Connection {
     this.pace.end()
     this.commands.end()
     this.asked.clear()
+    this.givenUp.clear()
     this.left.abort()
   }
 }

@@ -96,7 +96,7 @@ export class Metrics {
     ])
     this.addOfBridges(
       'hungryserv_appservice_oldest_undelivered_seconds',
-      'How long the oldest event has waited that a bridge has not taken; 0 when there is none.',
+      'How long the oldest of what a bridge has not taken has waited, by the clock of the homeserver; 0 when there is none.',
       async (instance, row) => {
         const since = await waitingSince(instance, row)
         return [[{}, since === null ? 0 : Math.max(0, instance.ports.now() - since) / 1_000]]

@@ -118,7 +118,7 @@ function queueAgain(decision: Decision, appservice: number, messages: readonly T
     const position = decision.takePosition()
     decision.changes.remove('toDevice', message)
     decision.write('toDevice', { ...message, position, appservice })
-    decision.write('interest', { instance: instance.key, appservice, position, room: noRoom })
+    decision.write('interest', { instance: instance.key, appservice, position, room: noRoom, order: null, since: decision.now })
     decision.onCommitted(() => noteMessage(instance, { ...message, position }))
   }
   decision.announce('toDevice', { users: [first.user], appservices: [appservice] })

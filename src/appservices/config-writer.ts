@@ -1,7 +1,8 @@
 /** Writes the two files that a bridge needs: its registration, and a configuration that any bridge on mautrix-go's bridgev2 runs with. */
 import { createHmac } from 'node:crypto'
 import { stringify } from 'yaml'
-import { literalPrefix, type NamespaceRule } from '../rules/namespaces.ts'
+import { invalidParam } from '../errors.ts'
+import { compileNamespace, literalPrefix, type NamespaceRule } from '../rules/namespaces.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { AppserviceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -28,7 +29,10 @@ export function registrationYaml(row: AppserviceRow): string {
   return `# Registration of the bridge ${row.id}. It holds secrets.\n${write(wholeRegistration(row))}`
 }
 
-/** The bridge is run with `-n`: the file is read and never written back. What is not in it keeps the bridge's default. */
+/**
+ * The bridge is run with `-n`: the file is read and never written back. What is not in it keeps the bridge's default. Errors: M_INVALID_PARAM when its
+ * registration has no namespace that ghosts could be named after.
+ */
 export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options: BridgeConfigOptions): string {
   const { userDomain, bridgeDomain, ownerId } = instance
   const homeserverUrl = options.homeserverUrl ?? usualAddress(instance)
@@ -67,7 +71,7 @@ export function bridgeConfigYaml(instance: Instance, row: AppserviceRow, options
       async_transactions: false,
       as_token: row.asToken,
       hs_token: row.hsToken,
-      username_template: `${ghostPrefix(registration)}{{.}}`,
+      username_template: `${ghostPrefix(registration, bridgeDomain)}{{.}}`,
     },
     matrix: {
       message_status_events: true,
@@ -144,10 +148,24 @@ export function provisioningSecret(row: AppserviceRow): string {
   return row.provisioningSecret ?? createHmac('sha256', row.hsToken).update('provisioning').digest('base64url')
 }
 
-/** What the ghosts' localparts begin with: the first namespace's literal part, `^@whatsapp_.+:example\.com$` → `whatsapp_`. */
-function ghostPrefix(registration: JsonObject): string {
-  const { users } = (registration['namespaces'] ?? {}) as { users?: readonly NamespaceRule[] }
-  return literalPrefix(users?.[0]?.regex ?? '').replace(/^@/, '')
+/** Identifiers of remote networks begin with either. */
+const exampleNames = ['1', 'a']
+
+/**
+ * What the ghosts' localparts begin with: the literal part of the first namespace that holds names which begin so, `^@whatsapp_.+:example\.com$` →
+ * `whatsapp_`. Registrations that bridges write themselves have that of the bot before it.
+ */
+function ghostPrefix(registration: JsonObject, domain: string): string {
+  const { users } = (registration['namespaces'] ?? {}) as { users?: readonly NamespaceRule[] | null }
+  for (const rule of users ?? []) {
+    const [, prefix] = /^@([\w.=/+-]+)$/.exec(literalPrefix(rule.regex)) ?? []
+    const namespace = compileNamespace([rule])
+    const isBot = prefix === registration['sender_localpart']
+    if (prefix && !isBot && exampleNames.some((name) => namespace.matches(`@${prefix}${name}:${domain}`))) return prefix
+  }
+  throw invalidParam(
+    `No namespace of the registration names ghosts on ${domain}: namespaces.users needs a regex like ^@whatsapp_.+:${domain.replaceAll('.', '\\.')}$`,
+  )
 }
 
 function write(content: object): string {

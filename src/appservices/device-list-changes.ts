@@ -1,6 +1,7 @@
 /** Whose devices a bridge must look at anew: of those with whom one of its own users with keys shares a room. MSC3202. */
 import { type DeviceLists, type DeviceListWindow, noDeviceLists, readDeviceLists } from '../devices/room-mates.ts'
-import type { AppserviceRow, EventRow } from '../storage/tables.ts'
+import { slicesOf } from '../devices/room-slices.ts'
+import type { AppserviceRow, EventRow, MembershipRow } from '../storage/tables.ts'
 import type { Kind } from '../stream/bus.ts'
 import type { Instance } from '../stream/instance.ts'
 import { userIdsOf } from '../users/user-ids.ts'
@@ -60,8 +61,14 @@ async function everybody(instance: Instance, cursor: number, rooms: readonly num
   const { storage } = instance
   const [changes, members] = await Promise.all([
     storage.find('deviceListChange', { where: { position: { gt: cursor } }, orderBy: ['position'], limit: mostListed }),
-    storage.membersWithKeys(rooms),
+    membersOf(instance, rooms),
   ])
   const ids = await userIdsOf(instance, [...new Set([...changes, ...members].map(({ user }) => user))])
   return { changed: [...ids.values()].slice(0, mostListed), left: [] }
+}
+
+async function membersOf(instance: Instance, rooms: readonly number[]): Promise<MembershipRow[]> {
+  const members: MembershipRow[] = []
+  for await (const slice of slicesOf(instance, rooms)) members.push(...(await instance.storage.membersWithKeys(slice.rooms, slice.by)))
+  return members
 }

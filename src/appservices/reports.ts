@@ -1,11 +1,15 @@
 /** What bridges tell of themselves: the state of their logins, and how far each message got. */
+import { setImmediate as nextTurn } from 'node:timers/promises'
 import { forbidden, invalidParam, MatrixError } from '../errors.ts'
+import { ownSteps } from '../rooms/checkpoints.ts'
+import { coreOf } from '../rooms/room-core.ts'
 import { checkIdentifier } from '../rules/event-limits.ts'
 import { isArray, isObject, type JsonObject } from '../rules/values.ts'
-import { command } from '../stream/command.ts'
+import type { RoomRow } from '../storage/tables.ts'
+import { command, type Decision, prefetch } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { putAppservice } from '../users/registrations.ts'
+import { putAppservice, type Registration, registrations } from '../users/registrations.ts'
 import { checkpointsCame } from './checkpoints.ts'
 
 /** Bytes of one state or checkpoint as JSON. */
@@ -71,26 +75,86 @@ export function stateEvent(state: JsonObject): string {
   return event
 }
 
-/** Keeps how far each message got. Of the same step of an event the newest counts. Errors: M_FORBIDDEN without an as_token, M_BAD_JSON, M_TOO_LARGE. */
+/** Checkpoints whose events are looked up at once: others get their turn between two. */
+const lookedUpTogether = 50
+
+interface Report {
+  readonly eventId: string
+  readonly roomId: string
+  readonly step: string
+  readonly status: string
+  readonly checkpoint: string
+}
+
+/**
+ * Keeps how far each message got. Of the same step of an event the newest counts that this bridge reports. Left out is what a bridge cannot
+ * know: CLIENT and HOMESERVER, and anything about an event that is not in `room_id`, or in a room that does not concern this bridge. Errors:
+ * M_FORBIDDEN without an as_token, M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE.
+ */
 export async function reportCheckpoints(instance: Instance, actor: Actor, checkpoints: unknown): Promise<boolean> {
   const appservice = requireAppservice(actor)
   if (!isArray(checkpoints)) throw new MatrixError('M_BAD_JSON', 'checkpoints takes a list')
   if (checkpoints.length > mostReports) throw new MatrixError('M_TOO_LARGE', 'Too many checkpoints')
-  const rows = checkpoints.map((given) => {
-    if (!isObject(given)) throw new MatrixError('M_BAD_JSON', 'A checkpoint is an object')
-    const [eventId, step, status] = (['event_id', 'step', 'status'] as const).map((name) => checkedId(name, given[name]))
-    return { eventId: eventId!, step: step!, status: status!, checkpoint: checkedText('checkpoint', given) }
-  })
-  await command(instance, (decision) => {
+  const reports = checkpoints.map(readReport)
+  const placed = await place(
+    instance,
+    reports.filter(({ step }) => !ownSteps.has(step)),
+  )
+  const kept = await command(instance, (decision) => {
     // What is written for a bridge that was deleted meanwhile nobody would take away.
-    if (!decision.get('appservice', { key: appservice })) throw forbidden('Only bridges report')
-    if (rows.length === 0) return
+    const registration = registrations(decision).find(({ key }) => key === appservice)
+    if (!registration) throw forbidden('Only bridges report')
+    const known = placed.filter(({ room }) => concerns(decision, registration, room)).flatMap((each) => each.reports)
+    if (known.length === 0) return []
     const position = decision.takePosition()
-    for (const row of rows) decision.write('checkpoint', { instance: instance.key, appservice, ...row, position })
+    for (const { roomId: _, ...row } of known) decision.write('bridgeCheckpoint', { instance: instance.key, appservice, ...row, position })
     decision.announce('bridgeState', {})
+    return known
   })
-  await checkpointsCame(instance, rows)
+  await checkpointsCame(instance, kept)
   return true
+}
+
+function readReport(given: unknown): Report {
+  if (!isObject(given)) throw new MatrixError('M_BAD_JSON', 'A checkpoint is an object')
+  const read = (name: string) => checkedId(name, given[name])
+  const roomId = checkedId('room_id', given['room_id'] ?? '')
+  return { eventId: read('event_id'), roomId, step: read('step'), status: read('status'), checkpoint: checkedText('checkpoint', given) }
+}
+
+interface Placed {
+  readonly room: RoomRow
+  readonly reports: readonly Report[]
+}
+
+/** Those about events that stand in their rooms. */
+async function place(instance: Instance, reports: readonly Report[]): Promise<Placed[]> {
+  const placed: Placed[] = []
+  for (let start = 0; start < reports.length; start += lookedUpTogether) {
+    if (start > 0) await nextTurn()
+    const byRoom = Map.groupBy(reports.slice(start, start + lookedUpTogether), ({ roomId }) => roomId)
+    const rooms = await instance.storage.find('room', { where: { roomId: { in: [...byRoom.keys()] } } })
+    for (const room of rooms) {
+      const about = byRoom.get(room.roomId)!
+      const events = await instance.storage.eventsById(
+        room.key,
+        about.map(({ eventId }) => eventId),
+      )
+      const known = new Set(events.map(({ eventId }) => eventId))
+      placed.push({ room, reports: about.filter(({ eventId }) => known.has(eventId)) })
+    }
+    await prefetch(
+      instance,
+      rooms.map((room) => (decision) => coreOf(decision, room)),
+    )
+  }
+  return placed
+}
+
+/** Deleted meanwhile, a room concerns nobody. */
+function concerns(decision: Decision, { key, namespaces }: Registration, { key: room }: RoomRow): boolean {
+  const row = decision.get('room', { key: room })
+  return row !== null && ((coreOf(decision, row).appservices.get(key) ?? 0) > 0 || namespaces.rooms.matches(row.roomId))
 }
 
 function requireAppservice(actor: Actor): number {

@@ -1,17 +1,15 @@
 /** The state of bridges and of their logins: as they reported it, unless they are unreachable. */
 import { unavailable } from '../errors.ts'
 import type { JsonObject } from '../rules/values.ts'
-import type { AppserviceRow, BridgeReachRow, BridgeStateRow, CheckpointRow } from '../storage/tables.ts'
+import type { AppserviceRow, BridgeReachRow, BridgeStateRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { type Checkpoint, checkpointsBetween } from './checkpoints.ts'
 import { requireManager } from './managers.ts'
 import { readBridge } from './registrations.ts'
 import { stateEvent } from './reports.ts'
 
 export const unreachable = 'BRIDGE_UNREACHABLE'
-
-/** Checkpoints read at once: more than one report holds, all of which lie at one position. */
-const sliceOfCheckpoints = 1_001
 
 /** The newest states of a bridge: its own first, then one for each login. An unreachable one is that before anything it said. */
 export async function bridgeStates(instance: Instance, appservice: number): Promise<BridgeStateRow[]> {
@@ -74,7 +72,7 @@ export interface StatusChange {
   /** bridges of which a state changed */
   readonly bridges: readonly AppserviceRow[]
   /** oldest first */
-  readonly checkpoints: readonly CheckpointRow[]
+  readonly checkpoints: readonly Checkpoint[]
 }
 
 /**
@@ -89,23 +87,22 @@ export async function* watchStatus(
 ): AsyncGenerator<StatusChange> {
   requireManager(instance, actor)
   const { storage, bus } = instance
-  const only = id ? { appservice: (await readBridge(instance, actor, id)).key } : {}
+  const bridge = id ? (await readBridge(instance, actor, id)).key : null
+  const only = bridge === null ? {} : { appservice: bridge }
   let position = typeof after === 'number' ? Math.min(Math.max(after, 0), bus.published) : bus.published
   while (!signal.aborted) {
     const until = bus.published
     const range = { gt: position, lte: until }
-    const [states, reach, checkpoints] = await Promise.all([
+    const [states, reach, slice] = await Promise.all([
       storage.find('bridgeState', { where: { ...only, position: range } }),
       storage.find('bridgeReach', { where: { ...only, position: range } }),
-      storage.find('checkpoint', { where: { ...only, position: range }, orderBy: ['position', 'step'], limit: sliceOfCheckpoints }),
+      checkpointsBetween(instance, { after: position, until, bridge }),
     ])
-    const full = checkpoints.length === sliceOfCheckpoints
-    // The last report may be cut off: the next slice has it whole.
-    const shown = full ? checkpoints.filter((row) => row.position < checkpoints.at(-1)!.position) : checkpoints
-    position = full ? shown.at(-1)!.position : until
+    const { checkpoints } = slice
+    position = slice.position
     const changed = [...new Set([...states, ...reach].filter((row) => row.position <= position).map((row) => row.appservice))]
-    if (changed.length > 0 || shown.length > 0) {
-      yield { position, bridges: await storage.find('appservice', { where: { key: { in: changed } } }), checkpoints: shown }
+    if (changed.length > 0 || checkpoints.length > 0) {
+      yield { position, bridges: await storage.find('appservice', { where: { key: { in: changed } } }), checkpoints }
     }
     if (position === until) await statusChanged(instance, position, signal)
   }

@@ -8,13 +8,17 @@ import type { Decision } from '../stream/command.ts'
 import type { Draft } from './append.ts'
 import type { RoomCore } from './room-core.ts'
 
+/** What only the homeserver says. */
+export const ownSteps: ReadonlySet<string> = new Set(['CLIENT', 'HOMESERVER'])
+
 /** What bridges report of. */
 const reported: ReadonlySet<string> = new Set(['m.room.message', 'm.room.encrypted', 'm.room.redaction', 'm.reaction', 'm.sticker'])
 
-/** For the bridge that is told of it; not for what a bridge sent as the owner, which comes from the other side. */
-export function writeCheckpoints(decision: Decision, core: RoomCore, row: EventRow, draft: Draft, appservice: number): void {
+/** For the bridges that are told of it; not for what a bridge sent as the owner, which comes from the other side. */
+export function writeCheckpoints(decision: Decision, core: RoomCore, row: EventRow, draft: Draft, appservices: readonly number[]): void {
   const { instance } = decision
-  if (!reported.has(row.type) || draft.sender.userId !== instance.ownerId || isPuppeted(draft)) return
+  const [appservice, ...others] = appservices
+  if (appservice === undefined || !reported.has(row.type) || draft.sender.userId !== instance.ownerId || isPuppeted(draft)) return
   const { content } = draft
   const about = {
     event_id: row.eventId,
@@ -35,6 +39,7 @@ export function writeCheckpoints(decision: Decision, core: RoomCore, row: EventR
       status: about.status,
       checkpoint: JSON.stringify({ ...about, step, timestamp }),
       position: row.order,
+      others: others.length > 0 ? JSON.stringify(others) : null,
     })
   const sentAt = content['com.beeper.origin_client_ts']
   if (typeof sentAt === 'number') write('CLIENT', sentAt)

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict'
 import { after, before, describe, test } from 'node:test'
 import { setTimeout as sleep } from 'node:timers/promises'
 import { bridgeSockets } from '../../src/appservices/sockets.ts'
-import { type Portal, Portals } from './portals.ts'
+import { type Portal, Portals, registrationPath } from './portals.ts'
 import type { SocketBridge } from './socket-bridge.ts'
 
 let portals: Portals
@@ -29,12 +29,17 @@ describe('what bridges say over the websocket', () => {
     await using bridge = await portal.connect()
     bridge.send({ command: 'bridge_status', data: { state_event: 'CONNECTED', remote_id: 'a', timestamp: 1 } })
     bridge.send({ command: 'bridge_status', data: { stateEvent: 'BAD_CREDENTIALS', remote_id: 'b' } })
-    const checkpoint = { event_id: '$socket', room_id: portal.roomId, step: 'REMOTE', status: 'SUCCESS', timestamp: 1 }
+    const eventId = await portals.server.owner.send(portal.roomId, 'hello')
+    const checkpoint = { event_id: eventId, room_id: portal.roomId, step: 'REMOTE', status: 'SUCCESS', timestamp: 1 }
     const answer = await bridge.ask('message_checkpoint', { checkpoints: [checkpoint] })
     assert.deepEqual([answer.command, answer.data], ['response', {}])
-    const query = '{ messageCheckpoints(eventId: "$socket") { step status } bridges { id states { remoteId stateEvent } } }'
-    const { data } = await portals.server.owner.graphql(query)
-    assert.deepEqual(data.messageCheckpoints, [{ step: 'REMOTE', status: 'SUCCESS' }])
+    const query =
+      'query($id: String!) { messageCheckpoints(eventId: $id) { step status bridgeId } bridges { id states { remoteId stateEvent } } }'
+    const { data } = await portals.server.owner.graphql(query, { id: eventId })
+    assert.deepEqual(data.messageCheckpoints, [
+      { step: 'HOMESERVER', status: 'SUCCESS', bridgeId: null },
+      { step: 'REMOTE', status: 'SUCCESS', bridgeId: portal.id },
+    ])
     assert.deepEqual(data.bridges.find((each: { id: string }) => each.id === portal.id).states, [
       { remoteId: 'a', stateEvent: 'CONNECTED' },
       { remoteId: 'b', stateEvent: 'BAD_CREDENTIALS' },
@@ -62,24 +67,22 @@ describe('what bridges say over the websocket', () => {
   test('what a bridge says before it closes its connection is kept', async () => {
     const portal = await portals.register()
     await using bridge = await portal.connect()
-    const steps = ['BRIDGE', 'DECRYPTED', 'REMOTE', 'COMMAND', 'CLIENT', 'HOMESERVER']
-    const checkpoint = { event_id: `$last-${portal.id}`, room_id: portal.roomId, status: 'SUCCESS', timestamp: 1 }
+    const steps = ['BRIDGE', 'DECRYPTED', 'REMOTE', 'COMMAND']
+    const eventId = await portals.server.owner.send(portal.roomId, 'the last')
+    const checkpoint = { event_id: eventId, room_id: portal.roomId, status: 'SUCCESS', timestamp: 1 }
     for (const step of steps) bridge.send({ command: 'message_checkpoint', data: { checkpoints: [{ ...checkpoint, step }] } })
     bridge.send({ command: 'bridge_status', data: { state_event: 'STOPPED' } })
     bridge.socket!.close(1001)
     await bridge.closed
     const query = 'query($eventId: String!) { messageCheckpoints(eventId: $eventId) { step } bridges { id states { stateEvent } } }'
-    const { eventId, shown } = {
-      eventId: checkpoint.event_id,
-      shown: async () => (await portals.server.owner.graphql(query, { eventId })).data,
-    }
+    const shown = async () => (await portals.server.owner.graphql(query, { eventId })).data
     const stateOf = (data: { bridges: { id: string; states: object[] }[] }) => data.bridges.find(({ id }) => id === portal.id)!.states
     for (let i = 0; i < 200 && stateOf(await shown()).length === 0; i++) await sleep(10)
     const data = await shown()
     assert.deepEqual(stateOf(data), [{ stateEvent: 'STOPPED' }])
     assert.deepEqual(
       data.messageCheckpoints.map(({ step }: { step: string }) => step),
-      steps,
+      ['HOMESERVER', ...steps],
     )
   })
 
@@ -133,6 +136,41 @@ describe('what is asked of bridges over the websocket', () => {
     await heard(bridge, 2)
     await bridge.crash()
     await closed
+  })
+
+  test('an answer that comes when nobody waits any more is dropped, however large, and what was never asked closes the connection', async () => {
+    const portal = await portals.register()
+    await using bridge = await portal.connect()
+    const text = 'x'.repeat(1_100_000)
+    const asked = () => bridge.frames.filter((frame) => frame.command === 'echo' || frame.command === 'http_proxy')
+    const answerLate = async (count: number) => {
+      bridge.send({ id: asked()[count - 1].id, command: 'response', data: { status: 200, body: { text } } })
+      assert.equal((await bridge.ask('ping', {})).command, 'response')
+    }
+    const gone = new AbortController()
+    const proxied = `/_matrix/client/unstable/com.beeper.bridge/${portal.id}/_matrix/provision/v3/contacts`
+    const headers = { authorization: `Bearer ${portals.server.owner.token}` }
+    const hungUp = assert.rejects(fetch(portals.server.url + proxied, { headers, signal: gone.signal }), { name: 'AbortError' })
+    await bridge.until('it is asked', () => asked().length === 1)
+    gone.abort()
+    await hungUp
+    const { server } = portals
+    // The server hears of it when it looks at the connection.
+    await sleep(200)
+    await answerLate(1)
+    const executed = server.owner.post(`${registrationPath(portal.id)}/exec/echo`, {})
+    await bridge.until('it is asked', () => asked().length === 2)
+    await portals.clock.move(10_100)
+    assert.deepEqual([(await executed).status, (await executed).body.errcode], [504, 'M_CONNECTION_TIMEOUT'])
+    await answerLate(2)
+    const waited = server.owner.get(proxied)
+    await bridge.until('it is asked', () => asked().length === 3)
+    await portals.clock.move(180_100)
+    assert.deepEqual([(await waited).status, (await waited).body.errcode], [504, 'M_CONNECTION_TIMEOUT'])
+    await answerLate(3)
+    // Answered now, it is not awaited a second time.
+    bridge.send({ id: asked()[2].id, command: 'response', data: { text } })
+    assert.equal((await bridge.closed).code, 1009)
   })
 
   test('at most a hundred wait for one bridge, and one that is given up makes room', async () => {

@@ -184,6 +184,27 @@ test('a bridge that reads nothing of what it asks for is not read either, until 
   assert.deepEqual(calls, ['pause', 'resume'])
 })
 
+test('of the requests that nobody waits for any more the oldest are forgotten: a thousand are known', () => {
+  const closed: number[] = []
+  const socket = Object.assign(new EventEmitter(), {
+    ...{ readyState: 1, OPEN: 1, bufferedAmount: 0 },
+    send: (_text: string, done: () => void) => done(),
+    ...{ pause: () => undefined, resume: () => undefined, close: (code: number) => closed.push(code) },
+  })
+  const ports = { ...clock.ports, timer: () => () => undefined }
+  const connection = new AsSyncSocket(socket as never, { version: 3, commands: {}, ports: ports as never })
+  const gone = new AbortController()
+  for (let id = 1; id <= 1_001; id++) void connection.request('list', {}, gone.signal)
+  gone.abort()
+  const answer = (id: number) =>
+    socket.emit('message', Buffer.from(JSON.stringify({ id, command: 'error', data: 'x'.repeat(1_100_000) })), false)
+  answer(2)
+  answer(1_001)
+  assert.deepEqual(closed, [])
+  answer(1)
+  assert.deepEqual(closed, [1009])
+})
+
 describe('the reading of a socket', () => {
   function scene() {
     const calls: string[] = []

@@ -192,19 +192,24 @@ test('a bridge without its websocket for 30 s is unreachable, and what it was be
 test('states by POST and over a websocket are seen alike: by GraphQL, by GET logins and by the metrics', async () => {
   const { server } = await open()
   await using _ = server
-  const { bridge: posting } = await push(server, 'sh-post')
+  const { bridge: posting, roomId } = await push(server, 'sh-post')
   await using _posting = posting
   const { as_token: token } = (await server.owner.put(path('sh-socket'), { push: false })).body
   await using socket = await SocketBridge.connect({ url: server.url, token })
   const state = { state_event: 'BAD_CREDENTIALS', remote_id: 'alice', error: 'x', timestamp: 1, ttl: 60 }
-  const checkpoint = { event_id: '$a', room_id: '!a', step: 'REMOTE', status: 'PERM_FAILURE', timestamp: 1, event_type: 'm.room.message' }
+  const socketRoom = await server.client(token).createRoom({ 'com.beeper.initial_members': [server.owner.userId] })
+  const about = async (room_id: string) => ({ event_id: await server.owner.send(room_id, 'hello'), room_id })
+  const checkpoint = { ...(await about(roomId)), step: 'REMOTE', status: 'PERM_FAILURE', timestamp: 1, event_type: 'm.room.message' }
+  const other = { ...checkpoint, ...(await about(socketRoom)) }
   await posting.ask('POST', '/_bridge/state', state)
   await posting.ask('POST', '/_bridge/checkpoints', { checkpoints: [checkpoint] })
   socket.send({ command: 'bridge_status', data: state })
-  socket.send({ command: 'message_checkpoint', data: { checkpoints: [{ ...checkpoint, event_id: '$b' }] } })
+  socket.send({ command: 'message_checkpoint', data: { checkpoints: [other] } })
   await until('the checkpoint', async () => {
-    const { data } = await server.owner.graphql('{ messageCheckpoints(eventId: "$b") { status } }')
-    return data.messageCheckpoints.length === 1
+    const { data } = await server.owner.graphql('query($id: String!) { messageCheckpoints(eventId: $id) { status } }', {
+      id: other.event_id,
+    })
+    return data.messageCheckpoints.length === 2
   })
   for (const id of ['sh-post', 'sh-socket']) {
     assert.deepEqual(await statesOf(server, id), ['alice BAD_CREDENTIALS'])
@@ -256,7 +261,9 @@ test('the homeserver tells CLIENT and HOMESERVER of what the owner sends to a br
     (await steps(plain)).map((each: { step: string }) => each.step),
     ['HOMESERVER'],
   )
-  await bridge.ask('POST', '/_bridge/checkpoints', { checkpoints: [{ event_id: plain, step: 'BRIDGE', status: 'SUCCESS' }] })
+  await bridge.ask('POST', '/_bridge/checkpoints', {
+    checkpoints: [{ event_id: plain, room_id: roomId, step: 'BRIDGE', status: 'SUCCESS' }],
+  })
   assert.deepEqual(
     (await steps(plain)).map((each: { step: string }) => each.step),
     ['HOMESERVER', 'BRIDGE'],
@@ -309,7 +316,7 @@ test('a subscription hears each change of state and each checkpoint once, goes o
 test('what a bridge reports is bounded: logins, checkpoints, sizes', async () => {
   const { server } = await open()
   await using _ = server
-  const { bridge } = await push(server, 'sh-much')
+  const { bridge, roomId } = await push(server, 'sh-much')
   await using _bridge = bridge
   const remoteState = (from: number, count: number) =>
     Object.fromEntries(Array.from({ length: count }, (_, i) => [`login${from + i}`, { state_event: 'CONNECTED' }]))
@@ -318,13 +325,16 @@ test('what a bridge reports is bounded: logins, checkpoints, sizes', async () =>
   assert.deepEqual([more.status, more.body.errcode], [413, 'M_TOO_LARGE'])
   // Those that are known may change.
   await bridge.ask('POST', '/_bridge/state', { remoteState: remoteState(0, 999) })
+  const about = { event_id: await server.owner.send(roomId, 'hello'), room_id: roomId }
   const checkpoints = (from: number, count: number) =>
-    Array.from({ length: count }, (_, i) => ({ event_id: `$${from + i}`, step: 'BRIDGE', status: 'SUCCESS' }))
+    Array.from({ length: count }, (_, i) => ({ ...about, step: `STEP_${from + i}`, status: 'SUCCESS' }))
   assert.equal((await bridge.request('POST', '/_bridge/checkpoints', { checkpoints: checkpoints(0, 1_001) })).status, 413)
   for (let i = 0; i < 12; i++) await bridge.ask('POST', '/_bridge/checkpoints', { checkpoints: checkpoints(i * 1_000, 1_000) })
   const instance = await server.server.host.defaultInstance()
-  const kept = await instance.storage.count('checkpoint', {})
+  const kept = await instance.storage.count('bridgeCheckpoint', {})
   assert.ok(kept <= 11_000, String(kept))
-  const newest = (await server.owner.graphql('{ messageCheckpoints(eventId: "$11999") { step } }')).data.messageCheckpoints
-  assert.equal(newest.length, 1)
+  const query = 'query($id: String!) { messageCheckpoints(eventId: $id) { step } }'
+  const shown = (await server.owner.graphql(query, { id: about.event_id })).data.messageCheckpoints
+  assert.equal(shown.length, 101)
+  assert.deepEqual([shown[0].step, new Set(shown.map(({ step }: { step: string }) => step)).size], ['HOMESERVER', 101])
 })

@@ -7,6 +7,7 @@ import { configureBridge } from '../../src/appservices/bridge-types.ts'
 import { bridgeConfigYaml, checkpointPath, provisioningSecret, registrationYaml, statusPath } from '../../src/appservices/config-writer.ts'
 import { readRegistration, wholeRegistration } from '../../src/appservices/registration.ts'
 import { registerBridge } from '../../src/appservices/registrations.ts'
+import { startServer } from '../rig/server.ts'
 import { Homeserver } from './homeserver.ts'
 
 test('a standard configuration says what the Go bridges need of any homeserver', async () => {
@@ -117,6 +118,28 @@ test('a bridge that is configured for HTTP is pushed to at its own port, and tel
   // Again without a wish: it stays where it is. And one that can open no websocket is pushed to anyway.
   assert.equal((await configureBridge(instance, owner, { type: 'signal' })).url, row.url)
   assert.equal((await configureBridge(instance, owner, { type: 'googlechat' })).url, 'http://127.0.0.1:29320')
+})
+
+test('ghosts are named after their own namespace, wherever it stands, and a registration without one is refused', async () => {
+  await using server = await startServer({ config: { bridgeDomain: 'bridges.example.com' } })
+  const configure = async (senderLocalpart: string, ...regexes: string[]) => {
+    const users = regexes.length > 0 ? regexes.map((regex) => ({ regex, exclusive: true })) : null
+    const registration = { sender_localpart: senderLocalpart, namespaces: { users } }
+    const query =
+      'mutation($id: String!, $registration: JsonObject) { registerBridge(id: $id, registration: $registration) { configYaml } }'
+    const { data, errors } = await server.owner.graphql(query, { id: senderLocalpart, registration })
+    return errors ? errors[0].extensions.errcode : parse(data.registerBridge.configYaml).appservice.username_template
+  }
+  const ghosts = String.raw`^@wa_.*:bridges\.example\.com$`
+  const bot = String.raw`^@wabot:bridges\.example\.com$`
+  // As mautrix-go writes it: the bot first, which is not the sender.
+  assert.equal(await configure('wabot', bot, ghosts), 'wa_{{.}}')
+  assert.equal(await configure('xyzzy', bot, ghosts), 'wa_{{.}}')
+  assert.equal(await configure('wabot', ghosts, bot), 'wa_{{.}}')
+  assert.equal(await configure('wabot', '@wabot', '@wa_[0-9]+'), 'wa_{{.}}')
+  assert.equal(await configure('wabot', String.raw`^@wa_.*:example\.com$`, String.raw`^@x\.wa=.+:bridges.*`), 'x.wa={{.}}')
+  for (const none of [[], [bot], ['@.*'], ['@.*_wa:.*'], ['@(wa|wb)_.*'], ['@wa{{.*'], [String.raw`^@wa_.*:example\.com$`], ['wa_.*']])
+    assert.equal(await configure('wabot', ...none), 'M_INVALID_PARAM', none.join())
 })
 
 test('the registration file is read back as it was written', async () => {

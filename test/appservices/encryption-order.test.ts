@@ -1,7 +1,7 @@
 /** Messages to devices in transactions: their order, their bounds, outages and restarts. */
 import assert from 'node:assert/strict'
 import { type TestContext, test } from 'node:test'
-import { oldestUndelivered, queueLength } from '../../src/appservices/queue.ts'
+import { queueLength, waitingSince } from '../../src/appservices/queue.ts'
 import { jobsDone } from '../jobs/done.ts'
 import { startServer, type TestServer } from '../rig/server.ts'
 import { onBothEngines } from '../storage/engines.ts'
@@ -146,13 +146,14 @@ await onBothEngines('messages to devices in transactions', (place) => {
     const instance = await bridge.instance()
     const roomId = await bridge.portal(server.owner.userId)
     await bridge.settled()
-    assert.deepEqual([await queueLength(instance, await bridge.row()), await oldestUndelivered(instance, await bridge.row())], [0, null])
+    assert.deepEqual([await queueLength(instance, await bridge.row()), await waitingSince(instance, await bridge.row())], [0, null])
     await bridge.pause(true)
+    const pausedAt = instance.ports.now()
     await bridge.uploadKeys(1)
-    const sentAt = instance.ports.now()
+    const uploadedAt = instance.ports.now()
     await sendTo(server.owner, bridge, { n: 0 })
-    const oldest = await oldestUndelivered(instance, await bridge.row())
-    assert.ok(oldest !== null && oldest >= sentAt, 'a change of keys has no time, and the message behind it has')
+    const oldest = await waitingSince(instance, await bridge.row())
+    assert.ok(oldest !== null && oldest >= pausedAt && oldest <= uploadedAt, 'a change of keys waits as a message does')
     await server.owner.send(roomId, 'in a room that goes')
     const length = await queueLength(instance, await bridge.row())
     await bridge.ask('POST', `/_matrix/client/unstable/com.beeper.yeet/rooms/${roomId}/delete`, {})

@@ -1,5 +1,6 @@
 /** Bridges whose bot encrypts, pushed to over HTTP or at a websocket, and an owner with keys who sends to it. */
 import { putToDevice } from '../../src/devices/to-device.ts'
+import { joinRoom } from '../../src/rooms/membership.ts'
 import type { AppserviceRow } from '../../src/storage/tables.ts'
 import { command } from '../../src/stream/command.ts'
 import type { Instance } from '../../src/stream/instance.ts'
@@ -82,9 +83,23 @@ export class EncryptedBridge implements AsyncDisposable {
     return userId
   }
 
-  /** A room of the bot with these people, joined from the start. */
+  /** A room of the bot with these people in it: whom it does not speak for takes its invitation. */
   async portal(...people: string[]): Promise<string> {
-    return (await this.ask('POST', '/createRoom', { 'com.beeper.initial_members': people })).room_id
+    const roomId = (await this.ask('POST', '/createRoom', { 'com.beeper.initial_members': people })).room_id
+    await this.enter(roomId, people)
+    return roomId
+  }
+
+  /** Who of them is invited joins. */
+  async enter(roomId: string, people: readonly string[]): Promise<void> {
+    const instance = await this.instance()
+    const { key: room } = (await instance.storage.first('room', { roomId }))!
+    for (const userId of people) {
+      const { key: user } = (await instance.storage.first('user', { userId }))!
+      if ((await instance.storage.first('membership', { room, user }))?.membership !== 'invite') continue
+      const actor = { user, userId, device: null, appservice: null, puppet: false, admin: false, tokenHash: '' }
+      await joinRoom(instance, actor, { roomIdOrAlias: roomId })
+    }
   }
 
   /** So many messages from the owner to the bot's device at once: `{"n": 0}` and so on. */

@@ -141,6 +141,7 @@ describe('device_lists', () => {
     const as = `?user_id=${encodeURIComponent(ghost)}`
     const made = await client.post(`/createRoom${as}`, { 'com.beeper.initial_members': [mate.userId] })
     assert.equal(made.status, 200)
+    await bridge.enter(made.body.room_id, [mate.userId])
     assert.deepEqual(await changes(bridge, () => giveKeys(mate)), { changed: [], left: [] })
   })
 
@@ -154,7 +155,9 @@ describe('device_lists', () => {
     await client.put(`/devices/${botDevice}${as}`, {})
     const uploaded = await client.post(`/keys/upload${as}&device_id=${botDevice}`, { device_keys: makeDeviceKeys(ghost, botDevice) })
     assert.equal(uploaded.status, 200)
-    assert.equal((await client.post(`/createRoom${as}`, { 'com.beeper.initial_members': [mate.userId] })).status, 200)
+    const made = await client.post(`/createRoom${as}`, { 'com.beeper.initial_members': [mate.userId] })
+    assert.equal(made.status, 200)
+    await bridge.enter(made.body.room_id, [mate.userId])
     assert.deepEqual(await changes(bridge, () => giveKeys(mate)), { changed: [mate.userId], left: [] })
   })
 

@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict'
 import { test } from 'node:test'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { ExampleBridge } from '../rig/example-bridge.ts'
 import { startServer } from '../rig/server.ts'
 
@@ -47,9 +48,11 @@ test('a bridge runs over real HTTP: ping, state, checkpoints, and GraphQL shows 
   assert.equal((await server.owner.post('/_matrix/client/v1/appservice/sh-echo/ping')).status, 403)
 
   assert.deepEqual(await bridge.ask('POST', '/_bridge/state', { state_event: 'CONNECTED', remote_id: '1', timestamp: 1, ttl: 60 }), {})
+  const roomId = await bridge.createPortal('checked', ['bob'], [server.owner.userId])
+  const eventId = await server.owner.send(roomId, 'hello')
   const checkpoint = {
-    event_id: '$a',
-    room_id: '!a',
+    event_id: eventId,
+    room_id: roomId,
     step: 'REMOTE',
     status: 'SUCCESS',
     timestamp: 1,
@@ -65,7 +68,12 @@ test('a bridge runs over real HTTP: ping, state, checkpoints, and GraphQL shows 
     bridges { id bot url status queueLength oldestUndelivered lastError failures states { remoteId stateEvent state } }
     messageCheckpoints(eventId: $event) { step status }
   }`
-  const { data } = await server.owner.graphql(query, { event: '$a' })
+  const ask = async () => (await server.owner.graphql(query, { event: eventId })).data
+  let data = await ask()
+  for (let tries = 0; data.bridges[0].queueLength > 0 && tries < 500; tries++) {
+    await sleep(10)
+    data = await ask()
+  }
   assert.deepEqual(data.bridges, [
     {
       id: 'sh-echo',
@@ -79,7 +87,10 @@ test('a bridge runs over real HTTP: ping, state, checkpoints, and GraphQL shows 
       states: [{ remoteId: '1', stateEvent: 'CONNECTED', state: { state_event: 'CONNECTED', remote_id: '1', timestamp: 1, ttl: 60 } }],
     },
   ])
-  assert.deepEqual(data.messageCheckpoints, [{ step: 'REMOTE', status: 'SUCCESS' }])
+  assert.deepEqual(
+    data.messageCheckpoints.map(({ step, status }: Record<string, string>) => `${step} ${status}`),
+    ['HOMESERVER SUCCESS', 'REMOTE SUCCESS'],
+  )
   const person = await server.register('guest')
   for (const client of [person, server.client(registration.as_token)]) {
     const answer = await client.graphql('{ bridges { id } }')

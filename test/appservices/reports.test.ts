@@ -41,18 +41,21 @@ test('how far a message got is kept by step', async () => {
   const { instance, owner } = homeserver
   const bridge = await homeserver.bridge('whatsapp')
   const bot = await homeserver.actor(bridge)
-  const checkpoint = { event_id: '$a', room_id: '!r', step: 'BRIDGE', status: 'SUCCESS', timestamp: 1, reported_by: 'BRIDGE' }
+  const roomId = await homeserver.portal(bridge, 'bob')
+  const eventId = await homeserver.send(owner, roomId, 'hello')
+  const checkpoint = { event_id: eventId, room_id: roomId, step: 'BRIDGE', status: 'SUCCESS', timestamp: 1, reported_by: 'BRIDGE' }
   await reportCheckpoints(instance, bot, [checkpoint, { ...checkpoint, step: 'REMOTE', status: 'WILL_RETRY' }])
   await reportCheckpoints(instance, bot, [{ ...checkpoint, step: 'REMOTE', status: 'SUCCESS' }])
-  const steps = await messageCheckpoints(instance, owner, '$a')
+  const steps = await messageCheckpoints(instance, owner, eventId)
   assert.deepEqual(
     steps.map(({ step, status }) => [step, status]),
     [
+      ['HOMESERVER', 'SUCCESS'],
       ['BRIDGE', 'SUCCESS'],
       ['REMOTE', 'SUCCESS'],
     ],
   )
-  await assert.rejects(messageCheckpoints(instance, bot, '$a'), { errcode: 'M_FORBIDDEN' })
+  await assert.rejects(messageCheckpoints(instance, bot, eventId), { errcode: 'M_FORBIDDEN' })
   for (const bad of [{}, [1], [{ ...checkpoint, step: 1 }]])
     await assert.rejects(reportCheckpoints(instance, bot, bad), { errcode: 'M_BAD_JSON' })
 })
@@ -65,6 +68,6 @@ test('a report that comes in when its bridge was just deleted leaves nothing beh
   const checkpoint = { event_id: '$late', room_id: '!r', step: 'BRIDGE', status: 'SUCCESS', timestamp: 1 }
   await assert.rejects(reportCheckpoints(instance, bot, [checkpoint]), { errcode: 'M_FORBIDDEN' })
   await assert.rejects(reportBridgeState(instance, bot, { state_event: 'CONNECTED' }), { errcode: 'M_FORBIDDEN' })
-  assert.equal(await instance.storage.count('checkpoint', {}), 0)
+  assert.equal(await instance.storage.count('bridgeCheckpoint', {}), 0)
   assert.equal(await instance.storage.count('bridgeState', {}), 0)
 })

@@ -32,7 +32,7 @@ test('the newest checkpoints stay', async () => {
   const instance = await server.server.host.defaultInstance()
   const change = new ChangeSet(instance.key)
   for (let i = 1; i <= mostCheckpoints + 700; i++) {
-    change.put('checkpoint', {
+    const row = {
       instance: instance.key,
       eventId: `$${i}`,
       step: 'BRIDGE',
@@ -40,10 +40,14 @@ test('the newest checkpoints stay', async () => {
       status: 'SUCCESS',
       checkpoint: '{}',
       position: i,
-    })
+    }
+    change.put('checkpoint', { ...row, others: null })
+    change.put('bridgeCheckpoint', row)
   }
   await instance.shard.enqueue(change, () => undefined)
   await clean(instance)
-  assert.equal(await instance.storage.count('checkpoint', {}), mostCheckpoints)
-  assert.equal(await instance.storage.count('checkpoint', { position: { lte: 700 } }), 0)
+  for (const table of ['checkpoint', 'bridgeCheckpoint'] as const) {
+    assert.equal(await instance.storage.count(table, {}), mostCheckpoints)
+    assert.equal(await instance.storage.count(table, { position: { lte: 700 } }), 0)
+  }
 })

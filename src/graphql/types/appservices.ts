@@ -4,7 +4,7 @@ import { bridgeConfigYaml, registrationYaml } from '../../appservices/config-wri
 import { deliveryState } from '../../appservices/delivery.ts'
 import { loginToken } from '../../appservices/login-token.ts'
 import { pingBridge } from '../../appservices/ping.ts'
-import { botOf, oldestUndelivered, queueLength } from '../../appservices/queue.ts'
+import { botOf, queueLength, waitingSince } from '../../appservices/queue.ts'
 import { type GivenRegistration, readRegistration, wholeRegistration } from '../../appservices/registration.ts'
 import {
   readBridge,
@@ -57,8 +57,9 @@ export const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
     oldestUndelivered: t.field({
       type: 'Timestamp',
       nullable: true,
-      description: 'origin_server_ts of the oldest event, receipt or message to a device that it has not acknowledged.',
-      resolve: (row, _, context) => oldestUndelivered(context.instance, row),
+      description:
+        'Since when the oldest of what it has not acknowledged waits, by the clock of the homeserver and not by origin_server_ts; null when nothing waits.',
+      resolve: (row, _, context) => waitingSince(context.instance, row),
     }),
     lastError: t.string({
       nullable: true,
@@ -87,7 +88,8 @@ export const Bridge = builder.objectRef<AppserviceRow>('Bridge').implement({
     }),
     registrationYaml: t.string({ description: 'The registration as a file for the bridge.', resolve: (row) => registrationYaml(row) }),
     configYaml: t.string({
-      description: "A configuration that bridges on mautrix-go's bridgev2 run with.",
+      description:
+        "A configuration that bridges on mautrix-go's bridgev2 run with. Errors: M_INVALID_PARAM when the registration has no namespace of ghosts on the bridge domain.",
       args: {
         homeserverUrl: t.arg.string({
           description: 'Where the bridge reaches this homeserver. Usual: its public address, or the one it listens at.',

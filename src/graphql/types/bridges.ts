@@ -52,7 +52,7 @@ function jsonOr64(body: Buffer): unknown {
 builder.queryFields((t) => ({
   messageCheckpoints: t.field({
     type: [MessageCheckpoint],
-    description: `The steps that a message took, as bridges and the homeserver itself reported them. ${managers} Errors: M_FORBIDDEN.`,
+    description: `The newest steps that a message took, oldest first, as bridges and the homeserver itself reported them. ${managers} Errors: M_FORBIDDEN.`,
     args: { eventId: t.arg.string({ required: true }) },
     resolve: (_, { eventId }, context) => messageCheckpoints(context.instance, requireActor(context), eventId),
   }),
@@ -75,7 +75,8 @@ builder.mutationFields((t) => ({
     resolve: (_, { state, ...reporter }, context) => reportBridgeState(context.instance, requireActor(context), state, reporter),
   }),
   reportMessageCheckpoints: t.boolean({
-    description: 'A bridge tells how far messages got. Needs an as_token. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE.',
+    description:
+      'A bridge tells how far messages got: a list of `{event_id, room_id, step, status, …}`. Left out without an error: the steps CLIENT and HOMESERVER, which only the homeserver says, and events that are not in `room_id` or in a room of this bridge. Needs an as_token. Errors: M_FORBIDDEN, M_BAD_JSON, M_INVALID_PARAM, M_TOO_LARGE.',
     args: { checkpoints: t.arg({ type: 'JSON', required: true }) },
     resolve: (_, { checkpoints }, context) => reportCheckpoints(context.instance, requireActor(context), checkpoints),
   }),
