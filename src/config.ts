@@ -19,6 +19,8 @@ export interface Config {
   readonly publicUrl: string | null
   /** where clients PUT the bytes of media whose id they created first, without a slash at the end; null: at the usual place */
   readonly uploadUrl: string | null
+  /** what calls run over: the service that lets people into a LiveKit server, without a slash at the end; null: none */
+  readonly rtcLivekitUrl: string | null
   readonly publicProfiles: boolean
   readonly registration: 'off' | 'token' | 'open'
   readonly jwtSecret: string | null
@@ -27,6 +29,8 @@ export interface Config {
   readonly logLevel: string
   readonly legacyMedia: 'open' | 'closed' | { readonly before: number }
   readonly maxUploadBytes: number
+  /** how long it can be read what a redacted event said; 0: not at all */
+  readonly redactedContentDays: number
   /** null: none */
   readonly rateLimits: RateLimits | null
   readonly sqliteAutoCheckpoint: boolean
@@ -78,6 +82,7 @@ export function readConfig(environment: Environment): Config {
     owner: read('OWNER', 'owner', owner),
     publicUrl: read('PUBLIC_URL', '', url),
     uploadUrl: read('UPLOAD_URL', '', url),
+    rtcLivekitUrl: read('RTC_LIVEKIT_URL', '', url),
     publicProfiles: read('PUBLIC_PROFILES', 'off', flag),
     registration: read('REGISTRATION', 'off', (text) => oneOf(text, ['off', 'token', 'open'] as const)),
     jwtSecret: read('JWT_SECRET', '', (text) => text || null),
@@ -85,6 +90,7 @@ export function readConfig(environment: Environment): Config {
     logLevel: read('LOG_LEVEL', 'info', (text) => oneOf(text, ['fatal', 'error', 'warn', 'info', 'debug', 'trace', 'silent'] as const)),
     legacyMedia: read('LEGACY_MEDIA', 'open', legacyMedia),
     maxUploadBytes: read('MAX_UPLOAD_BYTES', '104857600', (text) => integer(text, 1, Number.MAX_SAFE_INTEGER)),
+    redactedContentDays: read('REDACTED_CONTENT_DAYS', '7', (text) => integer(text, 0, 3_650)),
     rateLimits: read('RATE_LIMITS', 'on', rateLimits),
     sqliteAutoCheckpoint: read('SQLITE_AUTO_CHECKPOINT', 'on', flag),
     graphiql: read('GRAPHIQL', 'on', flag),

@@ -8,10 +8,14 @@ export const getWellknown = endpoint({
   path: '/.well-known/matrix/client',
   auth: 'none',
   puppet: true,
-  operation: graphql(`query HomeserverUrl { homeserverUrl }`),
+  operation: graphql(`query HomeserverUrl { homeserverUrl rtcTransports }`),
   variables: () => ({}),
-  response: ({ homeserverUrl }) => {
+  response: ({ homeserverUrl, rtcTransports }) => {
     if (homeserverUrl === null) throw notFound('No public address is configured')
-    return { 'm.homeserver': { base_url: homeserverUrl } }
+    return {
+      'm.homeserver': { base_url: homeserverUrl },
+      // Where clients looked before MSC4143 had an endpoint; those that run as a widget still do.
+      'org.matrix.msc4143.rtc_foci': rtcTransports.length > 0 ? rtcTransports : undefined,
+    }
   },
 })

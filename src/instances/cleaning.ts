@@ -1,10 +1,11 @@
 /**
  * What an open instance throws away in time: answered transaction ids, unused login tokens, ended jobs, old checkpoints, messages that no
- * device came for. In slices, so that nobody waits.
+ * device came for, what redacted events said. In slices, so that nobody waits.
  */
 import { forgetOldCheckpoints } from '../appservices/checkpoints.ts'
 import { forgetUnreadMessages } from '../devices/inbox-limits.ts'
 import { removeInSlices } from '../jobs/remove-in-slices.ts'
+import { forgetUnredacted } from '../rooms/unredacted.ts'
 import type { Instance } from '../stream/instance.ts'
 
 const everyMs = 60 * 60_000
@@ -41,4 +42,5 @@ export async function clean(instance: Instance): Promise<void> {
   await removeInSlices(instance, 'job', (limit) => storage.keys('job', { where: { endedAt: { lt: endedBefore } }, limit }))
   await forgetOldCheckpoints(instance)
   await forgetUnreadMessages(instance)
+  await forgetUnredacted(instance)
 }

@@ -6,12 +6,15 @@ import type { EventRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { userSuspended } from '../users/standing.ts'
 import { once } from '../users/transactions.ts'
 import { actingUser, userOf } from '../users/users.ts'
 import { appendEvent, repeatedId } from './append.ts'
+import { unmark } from './notifications.ts'
 import { checkPuppet } from './puppets.ts'
 import { removeRelation } from './relations.ts'
-import { coreOf, findEvent, type RoomCore, roomOf, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
+import { coreOf, findEvent, joinedSyncers, type RoomCore, roomOf, setCore, throwRefusal, viewOf, withState } from './room-core.ts'
+import { keepUnredacted } from './unredacted.ts'
 
 export interface Redact {
   readonly roomId: string
@@ -22,7 +25,10 @@ export interface Redact {
   readonly ts?: number | null | undefined
 }
 
-/** Empties an event of the caller's own, or anyone's with the redact power level. Errors: M_FORBIDDEN, M_NOT_FOUND. */
+/**
+ * Empties an event of the caller's own, or anyone's with the redact power level. Errors: M_FORBIDDEN, M_NOT_FOUND, M_USER_SUSPENDED for others'
+ * events while suspended.
+ */
 export function redact(instance: Instance, actor: Actor, args: Redact): Promise<{ eventId: string }> {
   return command(instance, (decision) => {
     const core = coreOf(decision, roomOf(decision, args.roomId, actor.userId))
@@ -45,7 +51,7 @@ interface Redaction {
   readonly eventId: string
   readonly content: JsonObject
   readonly device: string | null
-  readonly txnId: string
+  readonly txnId: string | null
   readonly ts?: number
   /** of the redaction itself, chosen by an appservice */
   readonly ownId?: string
@@ -69,6 +75,8 @@ export function redactEvent(decision: Decision, core: RoomCore, sender: UserRow,
   const target = findEvent(decision, core, args.eventId)
   const author = target && userOf(decision, target.sender)
   throwRefusal(checkRedaction(sender.userId, target && author && { type: target.type, sender: author.userId }, viewOf(decision, core)))
+  // What is one's own, one may take back also while suspended.
+  if (sender.suspendedAt !== null && author && author.key !== sender.key) throw userSuspended()
   const appended = appendEvent(decision, core, draft)
   if (target) emptyEvent(decision, appended.core, target, appended.row.order)
   return { eventId: appended.row.eventId }
@@ -79,8 +87,11 @@ export function emptyEvent(decision: Decision, core: RoomCore, target: EventRow,
   if (target.redactedBy !== null) return
   const event = JSON.parse(target.json) as JsonObject
   const stripped = strip(event, core.version)
-  decision.put('event', { ...target, json: JSON.stringify(stripped), redactedBy: order })
+  const json = JSON.stringify(stripped)
+  keepUnredacted(decision, target, json)
+  decision.put('event', { ...target, json, redactedBy: order, changedKeys: null })
   if (event['content']) removeRelation(decision, core, target, event['content'] as JsonObject)
+  unmark(decision, target, joinedSyncers(decision, core.key))
   forgetState(decision, core, target.type, target.stateKey, target.order, stripped)
 }
 

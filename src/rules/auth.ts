@@ -51,6 +51,9 @@ function authorizeCreate(content: JsonObject, room: RoomView): Refusal | null {
   return null
 }
 
+/** Types of events that nobody redacts, be they state or not. As Synapse: without these a room could not go on. */
+export const neverRedacted: readonly string[] = ['m.room.create', 'm.room.server_acl']
+
 /** The event that somebody wants to redact. */
 export interface RedactionTarget {
   readonly type: string
@@ -63,9 +66,7 @@ export interface RedactionTarget {
  */
 export function checkRedaction(sender: string, target: RedactionTarget | null, room: RoomView): Refusal | null {
   if (target === null) return refuse('M_NOT_FOUND', 'Could not find event')
-  // As Synapse: without these a room could not go on.
-  if (target.type === 'm.room.create') return forbid('Redacting create events is not permitted')
-  if (target.type === 'm.room.server_acl') return forbid('Redacting server ACL events is not permitted')
+  if (neverRedacted.includes(target.type)) return forbid(`Redacting ${target.type} events is not permitted`)
   // "A user with the redact power level … can redact events … users can always redact their own events."
   const allowed = target.sender === sender || userLevel(room.powerLevels, sender) >= namedLevel(room.powerLevels, 'redact')
   return allowed ? null : forbid("You don't have permission to redact events")
