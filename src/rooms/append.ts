@@ -47,7 +47,10 @@ export function repeatedId(decision: Decision, core: RoomCore, draft: Draft): st
   return row && saysSame(row, { ...draft, sender: draft.sender.userId }) ? row.eventId : null
 }
 
-/** Whether a stored event is this one, whatever its time. Encrypted anew, the same message never reads the same: who has its id sends it again. */
+/**
+ * Whether a stored event is this one, whatever its time, and whatever a bridge's status has changed in it since. Encrypted anew, the same message
+ * never reads the same: who has its id sends it again.
+ */
 export function saysSame(
   row: EventRow,
   event: { readonly type: string; readonly sender: string; readonly stateKey?: string; readonly content: JsonObject },
@@ -57,8 +60,15 @@ export function saysSame(
     row.type === event.type &&
     row.stateKey === (event.stateKey ?? null) &&
     stored.sender === event.sender &&
-    (row.redactedBy !== null || row.type === 'm.room.encrypted' || sameJson(stored.content, event.content))
+    (row.redactedBy !== null || row.type === 'm.room.encrypted' || sameContent(row, stored.content, event.content))
   )
+}
+
+function sameContent({ changedKeys }: EventRow, stored: JsonObject | undefined, given: JsonObject): boolean {
+  if (changedKeys === null || !stored) return sameJson(stored, given)
+  const changed = new Set(JSON.parse(changedKeys) as string[])
+  const kept = (content: JsonObject) => Object.fromEntries(Object.entries(content).filter(([key]) => !changed.has(key)))
+  return sameJson(kept(stored), kept(given))
 }
 
 /** Adds the event if the auth rules of the room's version allow it. Errors: M_FORBIDDEN, M_BAD_JSON, M_TOO_LARGE, M_INVALID_PARAM, M_DUPLICATE_ANNOTATION. */
@@ -113,6 +123,7 @@ export function appendEvent(decision: Decision, core: RoomCore, draft: Draft): A
     ts,
     replaces,
     redactedBy: null,
+    changedKeys: null,
     device: draft.device ?? null,
     txnId: draft.txnId ?? null,
     json,
@@ -184,9 +195,16 @@ function announce(decision: Decision, core: RoomCore, row: EventRow, draft: Draf
   for (const registration of registrations(decision)) {
     if (!concerns(registration, core, draft, target)) continue
     appservices.push(registration.key)
-    decision.write('interest', { instance: row.instance, appservice: registration.key, position: row.order, room: row.room })
+    decision.write('interest', {
+      instance: row.instance,
+      appservice: registration.key,
+      position: row.order,
+      room: row.room,
+      order: null,
+      since: decision.now,
+    })
   }
-  if (appservices[0] !== undefined) writeCheckpoints(decision, core, row, draft, appservices[0])
+  writeCheckpoints(decision, core, row, draft, appservices)
   decision.announce(draft.type === 'm.room.member' ? 'membership' : 'event', { rooms: [core.key], users, appservices })
 }
 

@@ -6,7 +6,6 @@ import { checkEventLimits, isEventId } from '../rules/event-limits.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { EventRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
-import { saysSame } from './append.ts'
 import { type Relation, relationOf } from './relations.ts'
 import type { RoomCore } from './room-core.ts'
 import { throwRefusal } from './room-core.ts'
@@ -114,74 +113,8 @@ export async function readKnown(
   }
 }
 
-/**
- * Whether the room has a reaction of the batch under another id: a bridge that sends the batch again has drawn new ones. Looked for only
- * where a part of the batch is there.
- */
-export async function readRepeated(
-  instance: Instance,
-  { key: room }: RoomCore,
-  events: readonly PreparedEvent[],
-  rows: ReadonlyMap<string, EventRow>,
-): Promise<(event: PreparedEvent) => boolean> {
-  const reactions = events.filter(({ type, relation }) => type === 'm.reaction' && relation && rows.has(relation.eventId))
-  if (reactions.length === 0) return () => false
-  const [there, users] = await Promise.all([
-    instance.storage.find('relation', {
-      where: { room, parent: { in: [...new Set(reactions.map(({ relation }) => relation!.eventId))] }, type: 'm.reaction' },
-    }),
-    instance.storage.find('user', { where: { userId: { in: [...new Set(reactions.map(({ sender }) => sender))] } } }),
-  ])
-  const said = new Set(there.map(({ sender, parent, key }) => JSON.stringify([sender, parent, key])))
-  const keys = new Map(users.map(({ userId, key }) => [userId, key]))
-  return ({ type, sender, relation }) =>
-    type === 'm.reaction' && relation !== null && said.has(JSON.stringify([keys.get(sender), relation.eventId, relation.key]))
-}
-
 /** Whether what was read may have changed since: an id was given, or a first message came. */
 export function isStale(known: Known, core: RoomCore, lowest: number, wantsMessages: boolean): boolean {
   if (known.idsGivenAt !== core.idsGivenAt || known.lowest !== lowest) return true
   return wantsMessages && !known.hasMessages && known.lastOrder !== core.lastOrder
-}
-
-/** What of a batch is new: its events `from` up to, not including, `to`. */
-export interface Rest {
-  readonly from: number
-  readonly to: number
-}
-
-/**
- * What the room does not have yet. A bridge that lost an answer sends the batch again, maybe with a moved window, so the room may have all of
- * it, or the part that the rest continues: the first events of a batch for the live end, the last ones of history, in the same order. Reactions
- * come again under new ids: among what is there, and next to it where the room has the same, they are not written again. Errors:
- * M_INVALID_PARAM where it has others, or one that says something else; and for an id to be made beside them: its event may be there as well.
- */
-export function restOf(
-  events: readonly PreparedEvent[],
-  rows: ReadonlyMap<string, EventRow>,
-  isRepeated: (event: PreparedEvent) => boolean,
-  forward: boolean,
-): Rest {
-  if (rows.size === 0) return { from: 0, to: events.length }
-  const isThere = ({ eventId }: PreparedEvent) => rows.has(eventId)
-  let from = forward ? events.findLastIndex(isThere) + 1 : 0
-  let to = forward ? events.length : events.findIndex(isThere)
-  while (forward && from < to && isRepeated(events[from]!)) from++
-  while (!forward && from < to && isRepeated(events[to - 1]!)) to--
-  let last = Number.NEGATIVE_INFINITY
-  for (const [i, event] of events.entries()) {
-    const row = rows.get(event.eventId)
-    const isNew = from <= i && i < to
-    if (!event.hasId) throw invalidParam('A part of the batch exists already; what comes without event_id may exist as well')
-    if (!row && (isNew || event.type === 'm.reaction')) continue
-    if (!row || isNew) {
-      throw invalidParam(`Only the ${forward ? 'first' : 'last'} events of the batch may exist already: see ${event.eventId}`)
-    }
-    if (!saysSame(row, event) || (event.hasTs && row.ts !== event.ts)) {
-      throw invalidParam(`${event.eventId} exists already and says something else`)
-    }
-    if (row.order < last) throw invalidParam(`${event.eventId} exists already in another place`)
-    last = row.order
-  }
-  return { from, to }
 }

@@ -1,6 +1,6 @@
 /** createRoom: one change set, so a refusal leaves nothing behind. https://spec.matrix.org/v1.19/client-server-api/#post_matrixclientv3createroom */
 import { invalidParam, MatrixError } from '../errors.ts'
-import { newRoomId } from '../ids.ts'
+import { domainOf, newRoomId } from '../ids.ts'
 import { isRoomAlias, isRoomId } from '../rules/event-limits.ts'
 import { checkPowerLevelOverride, initialPowerLevels, type RoomPreset } from '../rules/initial-power-levels.ts'
 import { defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
@@ -9,11 +9,15 @@ import type { RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { actingUser, ensureUser } from '../users/users.ts'
+import { actingUser, ensureUser, findUser } from '../users/users.ts'
 import { appendEvent, type Draft } from './append.ts'
 import { putAlias } from './directory.ts'
 import { changeMembership } from './membership.ts'
-import { emptyCore, findRoom, setCore, throwRefusal } from './room-core.ts'
+import { maySpeakFor } from './puppets.ts'
+import { emptyCore, findRoom, membershipOf, setCore, throwRefusal } from './room-core.ts'
+
+/** Other people whose membership in the rooms that a new one replaces is looked up. Where more are named, all of them are invited. */
+const mostCarriedOver = 200
 
 export interface InitialState {
   readonly type: string
@@ -27,16 +31,16 @@ export interface CreateRoom {
   readonly roomVersion?: string | null | undefined
   readonly name?: string | null | undefined
   readonly topic?: string | null | undefined
-  /** localpart of an alias */
+  /** localpart of an alias, which has the domain of its creator */
   readonly aliasName?: string | null | undefined
   readonly isDirect?: boolean | null | undefined
   readonly invite?: readonly string[] | null | undefined
   readonly initialState?: readonly InitialState[] | null | undefined
   readonly creationContent?: JsonObject | null | undefined
   readonly powerLevelOverride?: JsonObject | null | undefined
-  /** `com.beeper.initial_members`: joined from the start; appservices only */
+  /** `com.beeper.initial_members`: joined from the start where the appservice speaks for them, else invited; appservices only */
   readonly initialMembers?: readonly string[] | null | undefined
-  /** `com.beeper.auto_join_invites`: the invited are joined; appservices only */
+  /** `com.beeper.auto_join_invites`: so are the invited; appservices only */
   readonly autoJoinInvites?: boolean | null | undefined
   /** `fi.mau.room_id`; appservices only */
   readonly roomId?: string | null | undefined
@@ -49,8 +53,8 @@ export function createRoom(instance: Instance, actor: Actor, args: CreateRoom): 
   return command(instance, (decision) => ({ roomId: makeRoom(decision, actor, args).roomId }))
 }
 
-/** The same in the caller's change set. */
-export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom): RoomRow {
+/** The same in the caller's change set. `replaced`: whoever is joined to one of these rooms may be joined to this one. */
+export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom, replaced: readonly RoomRow[] = []): RoomRow {
   const version = args.roomVersion ? findRoomVersion(args.roomVersion) : defaultRoomVersion
   if (!version) throw new MatrixError('M_UNSUPPORTED_ROOM_VERSION', `Room version ${args.roomVersion} is not supported`)
   const creator = actingUser(decision, actor)
@@ -69,11 +73,11 @@ export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom): Ro
 
   add('m.room.create', createContent(version, creator, args))
   member(creator, creator.userId, { membership: 'join' })
-  const { invited, joined } = members(decision, actor, creator, args)
+  const { invited, joined } = members(decision, actor, creator, args, replaced)
   add('m.room.power_levels', powerLevels(creator, [...joined, ...invited], args))
   // An alias is made before the state that may name it.
   if (args.aliasName) {
-    const alias = newAlias(decision.instance, args.aliasName)
+    const alias = newAlias(creator, args.aliasName)
     putAlias(decision, actor, creator, room, alias, 'M_ROOM_IN_USE')
     add('m.room.canonical_alias', { alias })
   }
@@ -81,7 +85,6 @@ export function makeRoom(decision: Decision, actor: Actor, args: CreateRoom): Ro
 
   for (const userId of invited) member(creator, userId, { membership: 'invite', ...(args.isDirect ? { is_direct: true } : {}) })
   for (const userId of joined) {
-    if (userId === creator.userId) continue
     // The bridge vouches for its members: no invitation comes before.
     core = changeMembership(
       decision,
@@ -123,19 +126,49 @@ function createContent(version: RoomVersion, creator: UserRow, args: CreateRoom)
   return { ...given, room_version: version.id, ...(version.creatorInContent ? { creator: creator.userId } : {}) }
 }
 
-/** The owner is never left invited by a bridge; a ghost in either list is made if need be. */
-function members(decision: Decision, actor: Actor, creator: UserRow, args: CreateRoom): { invited: string[]; joined: string[] } {
-  const fromBridge = actor.appservice !== null
-  const joined = new Set(fromBridge ? (args.initialMembers ?? []) : [])
-  const invited = new Set<string>()
-  for (const userId of args.invite ?? []) {
-    if (userId === creator.userId || joined.has(userId)) continue
-    if (fromBridge && (args.autoJoinInvites || userId === decision.instance.ownerId)) joined.add(userId)
-    else invited.add(userId)
+/**
+ * The owner is never left invited by a bridge; a ghost in either list is made if need be. Nobody for whom the bridge may not speak is joined
+ * without having been asked.
+ */
+function members(
+  decision: Decision,
+  actor: Actor,
+  creator: UserRow,
+  args: CreateRoom,
+  replaced: readonly RoomRow[],
+): { invited: string[]; joined: string[] } {
+  const { appservice } = actor
+  const invited = new Set(args.invite ?? [])
+  const joined = new Set<string>()
+  if (appservice !== null) {
+    const { ownerId } = decision.instance
+    for (const userId of args.initialMembers ?? []) joined.add(userId)
+    for (const userId of invited) if (args.autoJoinInvites || userId === ownerId) joined.add(userId)
   }
   decision.findAll('user', 'userId', [...joined, ...invited])
-  for (const userId of [...joined, ...invited]) ensureUser(decision, userId, actor.appservice)
+  if (appservice !== null) {
+    const others = [...joined].filter((userId) => !maySpeakFor(decision, appservice, userId))
+    const asked = joinedUsers(decision, others, replaced)
+    for (const userId of others) {
+      if (asked.has(userId)) continue
+      joined.delete(userId)
+      invited.add(userId)
+    }
+  }
+  for (const userId of joined) invited.delete(userId)
+  for (const list of [invited, joined]) list.delete(creator.userId)
+  for (const userId of [...joined, ...invited]) ensureUser(decision, userId, appservice)
   return { invited: [...invited], joined: [...joined] }
+}
+
+/** Those of them who are joined to one of the rooms. */
+function joinedUsers(decision: Decision, userIds: readonly string[], rooms: readonly RoomRow[]): ReadonlySet<string> {
+  if (userIds.length > mostCarriedOver) return new Set()
+  const users = userIds.flatMap((userId) => findUser(decision, userId) ?? [])
+  const places = users.flatMap(({ key: user }) => rooms.map(({ key: room }) => ({ room, user })))
+  decision.loadAll('membership', places, (missing) => decision.instance.storage.membersAt(missing))
+  const isJoined = ({ key }: UserRow) => rooms.some((room) => membershipOf(decision, room.key, key)?.membership === 'join')
+  return new Set(users.filter(isJoined).map(({ userId }) => userId))
 }
 
 function presetOf(args: CreateRoom): RoomPreset {
@@ -170,8 +203,9 @@ function initialState(args: CreateRoom): InitialState[] {
   return [...states.values()]
 }
 
-function newAlias(instance: Instance, localpart: string): string {
-  const alias = `#${localpart}:${instance.userDomain}`
+/** On the domain of who makes it: the aliases of bridges lie where their namespaces are, those of people where people are. */
+function newAlias(creator: UserRow, localpart: string): string {
+  const alias = `#${localpart}:${domainOf(creator.userId)}`
   if (localpart.includes(':') || !isRoomAlias(alias)) throw invalidParam(`${localpart} is not a localpart of an alias`)
   return alias
 }

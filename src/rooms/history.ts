@@ -7,6 +7,7 @@ import { formatToken, parseToken } from '../stream/token.ts'
 import type { Actor } from '../users/actor.ts'
 import { parseRoomEventFilter, type RowFilter, rowFilter } from './event-filter.ts'
 import { type FormatOptions, formatEvents, requesterOf } from './event-text.ts'
+import { eventsTogether, formatPage, longestPage } from './page-size.ts'
 import { memberRowsAt, statePoint, stateRowsAt } from './state.ts'
 import { type Readable, requireReadable, visibleTo } from './visibility.ts'
 
@@ -36,16 +37,17 @@ export interface Page {
   readonly end: number | null
 }
 
-/** Reads until there are `limit` events that the reader may see and wants, or no more. */
+/** Reads until there are `limit` events that the reader may see and wants, or as many as a page holds, or no more. */
 export async function readPage(instance: Instance, readable: Readable, options: PageOptions): Promise<Page> {
   const { room, user, membership, upTo } = readable
   const { dir, limit } = options
   const back = dir === 'b'
   const to = options.to ?? (back ? Number.MIN_SAFE_INTEGER : upTo)
   const found: EventRow[] = []
+  let length = 0
   let position = options.from
   for (let read = 0; read < mostRead; ) {
-    const size = Math.max(limit - found.length + 1, read === 0 ? 1 : fewestRead)
+    const size = Math.min(Math.max(limit - found.length + 1, read === 0 ? 1 : fewestRead), eventsTogether)
     const range = back ? { lte: Math.min(position, upTo), gt: to } : { gt: position, lte: Math.min(to, upTo) }
     const rows = await instance.storage.find('event', {
       where: { room: room.key, order: range },
@@ -55,13 +57,27 @@ export async function readPage(instance: Instance, readable: Readable, options: 
     const wanted = new Set(await options.wanted(await visibleTo(instance, user, membership, room, rows)))
     for (const row of rows) {
       if (found.length === limit) return { rows: found, end: position }
-      if (wanted.has(row)) found.push(row)
-      position = back ? row.order - 1 : row.order
+      if (wanted.has(row)) {
+        length += row.json.length
+        if (length > longestPage && found.length > 0) return { rows: found, end: position }
+        found.push(row)
+      }
+      position = gapBehind(row, dir)
     }
     if (rows.length < size) return { rows: found, end: null }
     read += rows.length
   }
   return { rows: found, end: position }
+}
+
+/** In the direction of reading. */
+function gapBehind(row: EventRow, dir: 'b' | 'f'): number {
+  return dir === 'b' ? row.order - 1 : row.order
+}
+
+/** The page without what did not fit: some are longer with what belongs to them, such as an edit. */
+export function shortened({ rows, end }: Page, fitting: number, dir: 'b' | 'f'): Page {
+  return fitting === rows.length ? { rows, end } : { rows: rows.slice(0, fitting), end: gapBehind(rows[fitting - 1]!, dir) }
 }
 
 export interface Messages {
@@ -75,7 +91,7 @@ export interface Messages {
   readonly filter?: string | null | undefined
 }
 
-/** The answer of /messages as JSON text: start, chunk, end (absent when there is nothing more), state. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON. */
+/** The answer of /messages as JSON text: start, chunk, end (absent when there is nothing more), state. Large events: fewer. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON. */
 export async function messages(instance: Instance, actor: Actor, args: Messages): Promise<string> {
   const filter = parseRoomEventFilter(args.filter)
   const given = args.from ? parseToken(args.from, 'from') : null
@@ -84,13 +100,14 @@ export async function messages(instance: Instance, actor: Actor, args: Messages)
   const from = given ?? (args.dir === 'b' ? readable.upTo : readable.room.lowest - 1)
   const limit = pageLimit(args.limit ?? filter?.limit)
   const wanted = await rowFilter(instance, readable.user, readable.room, filter)
-  const page = await readPage(instance, readable, { dir: args.dir, from, to, limit, wanted })
+  const found = await readPage(instance, readable, { dir: args.dir, from, to, limit, wanted })
 
   const options = formatOptions(readable)
   const requester = requesterOf(actor, readable.user)
+  const texts = await formatPage(found.rows, (rows) => formatEvents(instance, requester, rows, { ...options, bundle: true }))
+  const page = shortened(found, texts.length, args.dir)
   const newest = Math.max(0, ...page.rows.map((row) => row.order))
   const state = filter?.lazyLoadMembers ? await senders(instance, readable, page.rows, statePoint(newest, readable.upTo)) : []
-  const texts = await formatEvents(instance, requester, page.rows, { ...options, bundle: true })
   const parts = [`"start":${JSON.stringify(formatToken(from))}`, `"chunk":[${texts.join(',')}]`]
   if (page.end !== null) parts.push(`"end":${JSON.stringify(formatToken(page.end))}`)
   if (state.length > 0) parts.push(`"state":[${(await formatEvents(instance, requester, state, options)).join(',')}]`)
@@ -114,27 +131,28 @@ export async function eventContext(instance: Instance, actor: Actor, args: Conte
   const { readable, row } = await requireEvent(instance, actor, args)
   const limit = Math.min(Math.max(args.limit ?? filter?.limit ?? usualLimit, 0), highestLimit)
   const wanted = await rowFilter(instance, readable.user, readable.room, filter)
-  const before = await around(instance, readable, { dir: 'b', from: row.order - 1, limit: Math.floor(limit / 2), wanted })
-  const after = await around(instance, readable, { dir: 'f', from: row.order, limit: Math.ceil(limit / 2), wanted })
-  const state = await contextState(instance, readable, [...before.rows, row, ...after.rows], filter)
-
   const requester = requesterOf(actor, readable.user)
   const options = formatOptions(readable)
-  const shown = await formatEvents(instance, requester, [...before.rows, row, ...after.rows], { ...options, bundle: true })
+  const format = (rows: readonly EventRow[]) => formatEvents(instance, requester, rows, { ...options, bundle: true })
+  const side = async (dir: 'b' | 'f', from: number, most: number) => {
+    const { rows } = most === 0 ? { rows: [] } : await readPage(instance, readable, { dir, from, limit: most, wanted })
+    const texts = await formatPage(rows, format, longestPage / 2)
+    return { rows: rows.slice(0, texts.length), texts }
+  }
+  const before = await side('b', row.order - 1, Math.floor(limit / 2))
+  const after = await side('f', row.order, Math.ceil(limit / 2))
+  const state = await contextState(instance, readable, [...before.rows, row, ...after.rows], filter)
+
+  const [event] = await format([row])
   const stateTexts = await formatEvents(instance, requester, state, options)
-  const place = before.rows.length
   return `{${[
-    `"event":${shown[place]}`,
-    `"events_before":[${shown.slice(0, place).join(',')}]`,
-    `"events_after":[${shown.slice(place + 1).join(',')}]`,
+    `"event":${event}`,
+    `"events_before":[${before.texts.join(',')}]`,
+    `"events_after":[${after.texts.join(',')}]`,
     `"start":${JSON.stringify(formatToken((before.rows.at(-1)?.order ?? row.order) - 1))}`,
     `"end":${JSON.stringify(formatToken(after.rows.at(-1)?.order ?? row.order))}`,
     `"state":[${stateTexts.join(',')}]`,
   ].join(',')}}`
-}
-
-async function around(instance: Instance, readable: Readable, options: PageOptions): Promise<Page> {
-  return options.limit === 0 ? { rows: [], end: options.from } : readPage(instance, readable, options)
 }
 
 /** "The state of the room at the last event returned": of the members only the senders when the filter says so. */

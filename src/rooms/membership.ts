@@ -17,6 +17,9 @@ import { coreOf, findRoom, membershipOf, type RoomCore, roomOf, throwRefusal, vi
 interface Options {
   readonly ts?: number
   readonly eventId?: string
+  /** the transaction id that the request chose, and who reads it beside the event */
+  readonly device?: string | null
+  readonly txnId?: string
   /** the caller's appservice answers for it: the auth rules are not asked */
   readonly vouched?: boolean
   /** comes with a new room */

@@ -27,5 +27,7 @@ export function mutateEventKey(decision: Decision, core: RoomCore, status: JsonO
   const json = JSON.stringify({ ...event, content: { ...(event['content'] as JsonObject), [key]: status[key]! } })
   const { eventId, type } = target
   throwRefusal(checkEventLimits({ roomId: core.roomId, eventId, sender: event['sender'] as string, type, json }))
-  decision.put('event', { ...target, json })
+  // A bridge that repeats the event still says what it said at first.
+  const changed = new Set(target.changedKeys === null ? [] : (JSON.parse(target.changedKeys) as string[])).add(key)
+  decision.put('event', { ...target, json, changedKeys: JSON.stringify([...changed]) })
 }

@@ -159,7 +159,15 @@ function announce(decision: Decision, core: RoomCore, user: UserRow, type: Recei
       receiveEphemeral && key !== silentTo && (core.appservices.get(key) ?? 0) > 0 && (!hidden || key === user.appservice),
   )
   for (const { key } of appservices) {
-    decision.write('interest', { instance: decision.instance.key, appservice: key, position: decision.changes.position, room: core.key })
+    const { position } = decision.changes
+    decision.write('interest', {
+      instance: decision.instance.key,
+      appservice: key,
+      position,
+      room: core.key,
+      order: null,
+      since: decision.now,
+    })
   }
   decision.announce('receipt', { rooms: [core.key], users: users.map(({ key }) => key), appservices: appservices.map(({ key }) => key) })
 }

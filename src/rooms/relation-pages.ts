@@ -6,12 +6,13 @@ import type { Actor } from '../users/actor.ts'
 import { rowFilter } from './event-filter.ts'
 import { formatEvents, requesterOf } from './event-text.ts'
 import { pageLimit, requireEvent } from './history.ts'
+import { eventsTogether, formatPage, longestPage } from './page-size.ts'
 import { type Readable, requireReadable, visibleTo } from './visibility.ts'
 
 /** "the server MUST […] recurse at least 3 levels" */
 const steps = 3
 
-/** Read together while some are not for the reader. */
+/** Places looked up together while some are not for the reader. */
 const slice = 200
 /** Of one page at the most: an ignored user's reactions must not be read without end. */
 const mostRead = 20_000
@@ -44,42 +45,56 @@ export async function relations(instance: Instance, actor: Actor, args: Relation
     ? { from: (to ?? Number.MIN_SAFE_INTEGER) + 1, to: Math.min(given ?? readable.upTo, readable.upTo) }
     : { from: (given ?? Number.MIN_SAFE_INTEGER) + 1, to: Math.min(to ?? readable.upTo, readable.upTo) }
   const { recurse, relType, eventType: type } = args
-  const next = async (after: number | null, size: number): Promise<EventRow[]> => {
+  const next = (after: number | null, size: number): Promise<number[]> => {
     const rest = after === null ? range : back ? { ...range, to: after - 1 } : { ...range, from: after + 1 }
     const options = { steps: recurse ? steps : 1, newestFirst: back, limit: size, relType, type, ...rest }
-    const orders = await instance.storage.descendants(room, row.eventId, options)
-    const rows = await instance.storage.eventsAt(orders.map((order) => ({ room, order })))
-    return rows.sort((a, b) => (back ? b.order - a.order : a.order - b.order))
+    return instance.storage.descendants(room, row.eventId, options)
   }
-  const { rows, more } = await gather(instance, readable, limit, next)
-  const parts = [`"chunk":[${(await texts(instance, actor, readable, rows)).join()}]`]
-  const last = rows.at(-1)
-  if (more && last) parts.push(`"next_batch":${JSON.stringify(formatToken(back ? last.order - 1 : last.order))}`)
+  const { rows, end } = await gather(instance, readable, limit, next)
+  const chunk = await texts(instance, actor, readable, rows)
+  const parts = [`"chunk":[${chunk.join()}]`]
+  const last = chunk.length < rows.length ? rows[chunk.length - 1]!.order : end
+  if (last !== null) parts.push(`"next_batch":${JSON.stringify(formatToken(back ? last - 1 : last))}`)
   if (given !== null) parts.push(`"prev_batch":${JSON.stringify(formatToken(given))}`)
   if (recurse) parts.push(`"recursion_depth":${steps}`)
   return `{${parts.join()}}`
 }
 
-/** Rows that the reader may see and does not ignore, up to a limit; `next` gives those behind an order, fewer than asked for at the end. */
+/**
+ * Rows that the reader may see and does not ignore, up to a limit, and as many as a page holds; `next` gives the orders of those behind an order,
+ * fewer than asked for at the end. With them the order behind which to go on, also where none was found; null when there is nothing more.
+ */
 async function gather(
   instance: Instance,
   readable: Readable,
   limit: number,
-  next: (after: number | null, size: number) => Promise<EventRow[]>,
-): Promise<{ rows: EventRow[]; more: boolean }> {
-  const wanted = await rowFilter(instance, readable.user, readable.room, null)
+  next: (after: number | null, size: number) => Promise<number[]>,
+): Promise<{ rows: EventRow[]; end: number | null }> {
+  const { room, user, membership } = readable
+  const wanted = await rowFilter(instance, user, room, null)
   const found: EventRow[] = []
+  let length = 0
   let after: number | null = null
   for (let read = 0; read < mostRead; ) {
     const size = read === 0 ? limit + 1 : Math.max(slice, limit + 1)
-    const rows = await next(after, size)
-    found.push(...(await wanted(await visibleTo(instance, readable.user, readable.membership, readable.room, rows))))
-    if (found.length > limit) return { rows: found.slice(0, limit), more: true }
-    if (rows.length < size) return { rows: found, more: false }
-    after = rows.at(-1)!.order
-    read += rows.length
+    const orders = await next(after, size)
+    for (let i = 0; i < orders.length; i += eventsTogether) {
+      const together = orders.slice(i, i + eventsTogether)
+      const rows = new Map(
+        (await instance.storage.eventsAt(together.map((order) => ({ room: room.key, order })))).map((row) => [row.order, row]),
+      )
+      const sorted = together.flatMap((order) => rows.get(order) ?? [])
+      for (const row of await wanted(await visibleTo(instance, user, membership, room, sorted))) {
+        length += row.json.length
+        if (found.length === limit || (length > longestPage && found.length > 0)) return { rows: found, end: found.at(-1)!.order }
+        found.push(row)
+      }
+    }
+    if (orders.length < size) return { rows: found, end: null }
+    after = orders.at(-1)!
+    read += orders.length
   }
-  return { rows: found, more: found.length > 0 }
+  return { rows: found, end: after }
 }
 
 export interface Threads {
@@ -97,9 +112,11 @@ export async function threads(instance: Instance, actor: Actor, args: Threads): 
   const { room, user, membership, upTo } = readable
   const limit = pageLimit(args.limit)
   const wanted = await rowFilter(instance, user, room, null)
-  const roots: EventRow[] = []
+  const roots: { row: EventRow; latest: number }[] = []
+  let length = 0
   let end: number | null = given ?? upTo
-  for (let read = 0; end !== null && roots.length < limit && read < mostRead; read += slice) {
+  const isFull = () => roots.length >= limit || length > longestPage
+  for (let read = 0; end !== null && !isFull() && read < mostRead; read += slice) {
     const found = await instance.storage.threads(room.key, { user, upTo, before: end, limit: slice })
     const rows = await instance.storage.eventsById(
       room.key,
@@ -110,17 +127,27 @@ export async function threads(instance: Instance, actor: Actor, args: Threads): 
     for (const [i, { parent, latest, participated }] of found.entries()) {
       const root = shown.get(parent)
       if (!root || (args.include === 'participated' && participated === 0 && root.sender !== user)) continue
-      roots.push(root)
-      if (roots.length < limit) continue
+      roots.push({ row: root, latest })
+      length += root.json.length
+      if (!isFull()) continue
       if (i < found.length - 1) end = latest - 1
       break
     }
   }
+  const chunk = await texts(
+    instance,
+    actor,
+    readable,
+    roots.map(({ row }) => row),
+  )
+  if (chunk.length < roots.length) end = roots[chunk.length - 1]!.latest - 1
   const next = end === null ? '' : `,"next_batch":${JSON.stringify(formatToken(end))}`
-  return `{"chunk":[${(await texts(instance, actor, readable, roots)).join()}]${next}}`
+  return `{"chunk":[${chunk.join()}]${next}}`
 }
 
+/** Of as many as a page holds. */
 function texts(instance: Instance, actor: Actor, { room, user, membership, upTo }: Readable, rows: readonly EventRow[]): Promise<string[]> {
   const memberships = membership && { memberships: new Map([[room.key, membership]]) }
-  return formatEvents(instance, requesterOf(actor, user), rows, { roomId: room.roomId, bundle: true, upTo, ...memberships })
+  const options = { roomId: room.roomId, bundle: true, upTo, ...memberships }
+  return formatPage(rows, (some) => formatEvents(instance, requesterOf(actor, user), some, options))
 }

@@ -5,6 +5,7 @@ import { type PowerLevels, parsePowerLevels, powerLevelsWithoutEvent } from '../
 import { creatorOf, defaultRoomVersion, findRoomVersion, type RoomVersion } from '../rules/room-version.ts'
 import type { Membership, RoomView } from '../rules/room-view.ts'
 import type { JsonObject, Refusal } from '../rules/values.ts'
+import type { StateText } from '../storage/storage.ts'
 import type { EventRow, MembershipRow, RoomRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
@@ -71,7 +72,7 @@ async function loadCore(instance: Instance, room: RoomRow): Promise<RoomCore> {
     storage.appserviceCounts(room.key),
     storage.find('event', { where: { room: room.key }, orderBy: ['-order'], limit: 1 }),
   ])
-  let core: RoomCore = {
+  const core: RoomCore = {
     ...emptyCore(room),
     counts: { ...noCounts, ...counts.get(room.key) },
     appservices,
@@ -80,15 +81,22 @@ async function loadCore(instance: Instance, room: RoomRow): Promise<RoomCore> {
     // A core is not let go before what it tells of is published, so no batch is on its way while one is loaded.
     batchedAt: 0,
   }
-  // The create event first: what the others mean depends on it.
-  for (const text of texts.sort((a, b) => a.order - b.order)) {
-    const event = JSON.parse(text.json) as { sender: string; content: JsonObject }
-    core = withState(core, text.type, event.sender, event.content)
-  }
-  return core
+  return withStates(core, texts)
 }
 
-/** The core after a state event of one of the types it holds. */
+/** The core with what the room's current state says. Only the empty state key is the room's: under another one anything may stand. */
+export function withStates(core: RoomCore, texts: readonly StateText[]): RoomCore {
+  const own = texts.filter(({ stateKey }) => stateKey === '')
+  // The create event first: what the others mean depends on it.
+  return own
+    .sort((a, b) => a.order - b.order)
+    .reduce((before, { type, json }) => {
+      const { sender, content } = JSON.parse(json) as { sender: string; content: JsonObject }
+      return withState(before, type, sender, content)
+    }, core)
+}
+
+/** The core after a state event of one of the types it holds, with an empty state key. */
 export function withState(core: RoomCore, type: string, sender: string, content: JsonObject): RoomCore {
   switch (type) {
     case 'm.room.create': {

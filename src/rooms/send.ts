@@ -51,16 +51,14 @@ export function sendMessage(instance: Instance, actor: Actor, args: SendMessage)
           ...(ownId === undefined ? {} : { ownId }),
           eventId: target,
           content: args.content,
-          device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
-          txnId: args.txnId,
+          ...sentAs(actor, args.txnId),
         })
       }
       const draft = {
         type: args.type,
         sender,
         content: args.content,
-        device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
-        txnId: args.txnId,
+        ...sentAs(actor, args.txnId),
         ...chosen(actor, args),
       }
       const repeated = repeatedId(decision, core, draft)
@@ -77,7 +75,7 @@ export interface SendState extends EventOptions {
   readonly type: string
   readonly stateKey: string
   readonly content: JsonObject
-  /** `fi.mau.transaction_id`: makes the request repeatable */
+  /** `fi.mau.transaction_id`: makes the request repeatable; the event tells it to the device that sent it, as that of a message does */
   readonly txnId?: string | null | undefined
 }
 
@@ -93,11 +91,12 @@ export function sendState(instance: Instance, actor: Actor, args: SendState): Pr
     const sender = actingUser(decision, actor)
     const id = args.txnId ? { scope: `state/${args.roomId}/${args.type}/${args.stateKey}`, txnId: args.txnId } : null
     return once(decision, actor, sender.key, id, () => {
+      const options = { ...chosen(actor, args), ...(args.txnId ? sentAs(actor, args.txnId) : {}) }
       if (args.type === 'm.room.member') {
         const vouched = mayChangeAnyMember(decision, actor, core, args.stateKey) && isMembership(args.content['membership'])
-        return changeMembership(decision, actor, core, sender, args.stateKey, args.content, { ...chosen(actor, args), vouched })
+        return changeMembership(decision, actor, core, sender, args.stateKey, args.content, { ...options, vouched })
       }
-      const draft = { type: args.type, stateKey: args.stateKey, sender, content: args.content, ...chosen(actor, args) }
+      const draft = { type: args.type, stateKey: args.stateKey, sender, content: args.content, ...options }
       const standing = repeatedId(decision, core, draft) ?? sameState(decision, core, sender.userId, args)
       if (standing) return { eventId: standing }
       if (args.type === 'm.room.canonical_alias') checkAliases(decision, core, args.content)
@@ -113,6 +112,11 @@ export function chosen(actor: Actor, options: EventOptions): { ts?: number; even
   const { ts, eventId } = options
   if (eventId && !isEventId(eventId)) throw new MatrixError('M_INVALID_PARAM', `${eventId} is not an event ID`)
   return { ...(ts ? { ts } : {}), ...(eventId ? { eventId } : {}) }
+}
+
+/** Under which name the transaction id is kept: who sent the event reads it beside the event. */
+function sentAs(actor: Actor, txnId: string): { device: string | null; txnId: string } {
+  return { device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`), txnId }
 }
 
 /** The id of the current state event when it says just this. */

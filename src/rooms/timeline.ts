@@ -10,7 +10,8 @@ import { ignoredUsers } from '../users/ignored-users.ts'
 import { requireUser } from '../users/users.ts'
 import { rowFilter } from './event-filter.ts'
 import { formatEvents, requesterOf } from './event-text.ts'
-import { type EventId, readPage, requireEvent } from './history.ts'
+import { type EventId, readPage, requireEvent, shortened } from './history.ts'
+import { formatPage } from './page-size.ts'
 import { stateRow } from './state.ts'
 import { type TypedContent, typedContent } from './typed-content.ts'
 import { type Readable, requireReadable } from './visibility.ts'
@@ -37,12 +38,15 @@ export interface Timeline {
   readonly events: readonly EventView[]
   readonly hasPreviousPage: boolean
   readonly hasNextPage: boolean
+  /** Of the first and the last event. Where none was found among all that was read, the one to go on from: a client must not begin anew. */
+  readonly startCursor: string | null
+  readonly endCursor: string | null
 }
 
 const usualPage = 20
 const largestPage = 1_000
 
-/** The first events behind `after`, or the last ones before `before`; usually the newest 20. Errors: M_FORBIDDEN, M_INVALID_PARAM. */
+/** The first events behind `after`, or the last ones before `before`; usually the newest 20, and fewer large ones. Errors: M_FORBIDDEN, M_INVALID_PARAM. */
 export async function readTimeline(instance: Instance, actor: Actor, roomId: string, args: TimelineArgs): Promise<Timeline> {
   const forwards = typeof args.first === 'number'
   if (forwards && typeof args.last === 'number') throw invalidParam('Either first or last')
@@ -55,14 +59,21 @@ export async function readTimeline(instance: Instance, actor: Actor, roomId: str
   const wanted = await rowFilter(instance, readable.user, readable.room, null)
   const start = after ?? readable.room.lowest - 1
   const end = before ?? readable.upTo
-  const page = forwards
+  const found = forwards
     ? await readPage(instance, readable, { dir: 'f', from: start, to: end, limit, wanted })
     : await readPage(instance, readable, { dir: 'b', from: end, to: start, limit, wanted })
-  const rows = forwards ? page.rows : page.rows.toReversed()
+  const texts = await formatPage(found.rows, (rows) => textsOf(instance, actor, readable, rows))
+  const page = shortened(found, texts.length, forwards ? 'f' : 'b')
+  const views = page.rows.map((row, i) => ({ roomId, row, text: texts[i]! }))
+  const events = forwards ? views : views.reverse()
+  const [first, last] = [events[0], events.at(-1)]
+  const reached = page.end === null ? null : formatToken(forwards ? page.end : page.end + 1)
   return {
-    events: await viewEvents(instance, actor, readable, rows),
+    events,
     hasPreviousPage: forwards ? after !== null : page.end !== null,
     hasNextPage: forwards ? page.end !== null : before !== null,
+    startCursor: first ? cursorOf(first) : forwards ? null : reached,
+    endCursor: last ? cursorOf(last) : forwards ? reached : null,
   }
 }
 
@@ -71,15 +82,14 @@ export function cursorOf(event: EventView): string {
 }
 
 export async function viewEvents(instance: Instance, actor: Actor, readable: Readable, rows: readonly EventRow[]): Promise<EventView[]> {
-  const { room, membership, upTo } = readable
+  const texts = await textsOf(instance, actor, readable, rows)
+  return rows.map((row, i) => ({ roomId: readable.room.roomId, row, text: texts[i]! }))
+}
+
+function textsOf(instance: Instance, actor: Actor, readable: Readable, rows: readonly EventRow[]): Promise<string[]> {
+  const { room, user, membership, upTo } = readable
   const memberships = membership && { memberships: new Map([[room.key, membership]]) }
-  const texts = await formatEvents(instance, requesterOf(actor, readable.user), rows, {
-    roomId: room.roomId,
-    bundle: true,
-    upTo,
-    ...memberships,
-  })
-  return rows.map((row, i) => ({ roomId: room.roomId, row, text: texts[i]! }))
+  return formatEvents(instance, requesterOf(actor, user), rows, { roomId: room.roomId, bundle: true, upTo, ...memberships })
 }
 
 export interface Newest {

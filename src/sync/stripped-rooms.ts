@@ -33,7 +33,8 @@ export async function strippedBlocks(scope: Scope, key: 'invite_state' | 'knock_
     () => scope.until,
   )
   const texts = new Map<number, string[]>()
-  for (const event of [...state.sort((a, b) => a.order - b.order), ...inviterEvents, ...own]) append(texts, event.room, strip(event.json))
+  const ofRoom = state.filter(({ stateKey }) => stateKey === '').sort((a, b) => a.order - b.order)
+  for (const event of [...ofRoom, ...inviterEvents, ...own]) append(texts, event.room, strip(event.json))
   return rooms.map(({ room }) => `${JSON.stringify(room.roomId)}:{"${key}":{"events":[${(texts.get(room.key) ?? []).join()}]}}`)
 }
 

@@ -127,11 +127,17 @@ export class Load {
     return actorOf({ userId: `@_g${n}:${this.bot!.userId.split(':')[1]}`, appservice: this.bot!.appservice })
   }
 
+  /** The owner and a ghost are joined to it, the others take their invitations. */
   private async portal(): Promise<void> {
     const initialMembers = [...this.people.map((person) => person.userId), this.ghost(this.options.chance.between(0, 20)).userId]
+    const made: string[] = []
     await this.try(async (instance) => {
-      this.rooms.push((await createRoom(instance, this.bot!, { preset: 'public_chat', initialMembers })).roomId)
+      made.push((await createRoom(instance, this.bot!, { preset: 'public_chat', initialMembers })).roomId)
     })
+    for (const roomIdOrAlias of made) {
+      await Promise.all(this.people.map((person) => this.try((instance) => joinRoom(instance, person, { roomIdOrAlias }))))
+      this.rooms.push(roomIdOrAlias)
+    }
   }
 
   private async send(actor: Actor, roomId: string): Promise<void> {

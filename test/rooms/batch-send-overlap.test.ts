@@ -4,6 +4,7 @@ import { test } from 'node:test'
 import { type BatchSend, batchSend } from '../../src/rooms/batch-send.ts'
 import { sendReceipt } from '../../src/rooms/receipts.ts'
 import { redact } from '../../src/rooms/redact.ts'
+import { sendMessage } from '../../src/rooms/send.ts'
 import type { JsonObject } from '../../src/rules/values.ts'
 import { onBothEngines } from '../storage/engines.ts'
 import { type Event, read, readEvent } from './reading.ts'
@@ -21,8 +22,8 @@ const redaction = (name: string, redacts: string): BatchEvent => ({
   type: 'm.room.redaction',
   redacts: `$${redacts}`,
 })
-const reaction = (name: string, to: string): BatchEvent => {
-  const content = { 'm.relates_to': { rel_type: 'm.annotation', event_id: `$${to}`, key: '👍' } }
+const reaction = (name: string, to: string, key = '👍'): BatchEvent => {
+  const content = { 'm.relates_to': { rel_type: 'm.annotation', event_id: `$${to}`, key } }
   return { ...message(name, content), type: 'm.reaction' }
 }
 
@@ -30,12 +31,11 @@ async function portal(rig: Rig) {
   const { bot, ghost: as } = await rig.bridge()
   const owner = await rig.person('owner')
   const roomId = await rig.room(bot, { initialMembers: [owner.userId, ghost] })
-  const send = async (events: readonly BatchEvent[], more: Partial<BatchSend> = {}) => {
+  /** `standing`: names under which the room has reactions of the batch, by those in it */
+  const send = async (events: readonly BatchEvent[], more: Partial<BatchSend> = {}, standing: Record<string, string> = {}) => {
     const { eventIds } = await batchSend(rig.instance, bot, { roomId, events, ...more })
-    assert.deepEqual(
-      eventIds,
-      events.map(({ eventId }) => eventId),
-    )
+    const expected = events.map(({ eventId }) => eventId!.slice(1)).map((name) => `$${standing[name] ?? name}`)
+    assert.deepEqual(eventIds, expected)
   }
   const event = async (name: string) => JSON.parse(await readEvent(rig.instance, owner, { roomId, eventId: `$${name}` })) as Event
   /** the oldest first, without sigils */
@@ -151,22 +151,106 @@ await onBothEngines('batches that the room has in part', (place) => {
     assert.deepEqual(await names(), ['a', 'r', 'b', 'c'])
   })
 
-  test('reactions that come again under new ids among what is there, or next to it, are not written again', async (t) => {
+  test('reactions that come again under new ids, wherever they stand, are answered with the ids that the room knows', async (t) => {
     await using rig = await openRig(await place(t))
-    const { send, names, owner, roomId } = await portal(rig)
+    const { send, names, owner } = await portal(rig)
     const first = [message('a'), reaction('a1', 'a'), message('b'), reaction('b1', 'b')]
     await send(first, { forward: true })
-    await send([message('a'), reaction('a2', 'a'), message('b'), reaction('b2', 'b')], { forward: true })
+    const again = [message('a'), reaction('a2', 'a'), message('b'), reaction('b2', 'b')]
+    await send(again, { forward: true }, { a2: 'a1', b2: 'b1' })
+    await send(again, {}, { a2: 'a1', b2: 'b1' })
     assert.deepEqual(await names(), ['a', 'a1', 'b', 'b1'])
     const other = { ...reaction('b3', 'b'), sender: '@_ghost_2:beeper.local' }
-    await send([message('a'), reaction('a4', 'a'), message('b'), reaction('b4', 'b'), other, message('c')], { forward: true })
+    const more = [message('a'), reaction('a4', 'a'), message('b'), other, reaction('b4', 'b'), message('c')]
+    await send(more, { forward: true }, { a4: 'a1', b4: 'b1' })
     assert.deepEqual(await names(), ['a', 'a1', 'b', 'b1', 'b3', 'c'])
+    await send([reaction('a5', 'a')], { forward: true }, { a5: 'a1' })
 
     await send([message('y'), reaction('y1', 'y')])
-    await send([message('x'), reaction('x1', 'x'), message('y'), reaction('y2', 'y')], { markReadBy: owner.userId })
+    const moved = [message('x'), reaction('x1', 'x'), message('y'), reaction('y2', 'y')]
+    await send(moved, { markReadBy: owner.userId }, { y2: 'y1' })
     assert.deepEqual(await names(), ['x', 'x1', 'y', 'y1', 'a', 'a1', 'b', 'b1', 'b3', 'c'])
     const receipts = await rig.instance.storage.find('receipt', { where: { type: 'm.read' } })
-    assert.deepEqual([receipts.map(({ eventId }) => eventId), roomId], [['$y'], roomId])
+    assert.deepEqual(
+      receipts.map(({ eventId }) => eventId),
+      ['$y'],
+    )
+  })
+
+  test('a reaction that is new among what is there comes with the rest, or alone, and is there once when all comes again', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, event, owner, roomId } = await portal(rig)
+    const forward = { forward: true }
+    await send(messages('a', 'b'), forward)
+    const said = (await rig.say(owner, roomId, 'since')).slice(1)
+    const alone = [message('a'), reaction('liked', 'a'), message('b')]
+    for (const _ of ['once', 'again']) await send(alone, forward)
+    assert.deepEqual(await names(), ['a', 'b', said, 'liked'])
+    const withMore = [message('a'), reaction('liked', 'a'), reaction('other', 'a', '❤'), message('b'), message('c'), reaction('new', 'c')]
+    for (const _ of ['once', 'again']) await send(withMore, forward)
+    assert.deepEqual(await names(), ['a', 'b', said, 'liked', 'other', 'c', 'new'])
+
+    await send(messages('y', 'z'))
+    const older = [message('x'), message('y'), reaction('early', 'y'), message('z')]
+    for (const _ of ['once', 'again']) await send(older)
+    assert.deepEqual((await names()).slice(0, 5), ['x', 'early', 'y', 'z', 'a'])
+    for (const [name, to] of [
+      ['liked', 'a'],
+      ['early', 'y'],
+    ] as const) {
+      assert.equal(((await event(name)).content['m.relates_to'] as JsonObject)['event_id'], `$${to}`)
+    }
+    assert.equal(await rig.instance.storage.count('relation', { relType: 'm.annotation' }), 4)
+  })
+
+  test('a reaction that was taken back may be given again, and one by a person counts as its own', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, names, roomId, owner, ghost: sender } = await portal(rig)
+    const forward = { forward: true }
+    const batch = (name: string) => [message('a'), reaction(name, 'a')]
+    await send(batch('a1'), forward)
+    await redact(rig.instance, sender, { roomId, eventId: '$a1', txnId: 't', content: {} })
+    await send(batch('a2'), forward)
+    await send(batch('a3'), forward, { a3: 'a2' })
+    await send([message('a'), { ...reaction('mine', 'a'), sender: owner.userId }], forward)
+    assert.deepEqual(
+      (await names()).filter((name) => ['a', 'a1', 'a2', 'a3', 'mine'].includes(name)),
+      ['a', 'a1', 'a2', 'mine'],
+    )
+  })
+
+  test('what a redaction stood behind when it came, it empties also when that is new among what is there', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, event } = await portal(rig)
+    await send([message('a'), redaction('r', 'liked'), message('b')], { forward: true })
+    await send([message('a'), reaction('liked', 'a'), redaction('r', 'liked'), message('b')], { forward: true })
+    const { content, unsigned } = await event('liked')
+    assert.deepEqual([content, (unsigned['redacted_because'] as JsonObject)['event_id']], [{}, '$r'])
+    assert.equal(await rig.instance.storage.count('relation', {}), 0)
+  })
+
+  test('what a status has changed in its message does not make another one of it', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, bot, roomId, event, names } = await portal(rig)
+    await send(messages('a', 'b'), { forward: true })
+    const report = (more: JsonObject) =>
+      sendMessage(rig.instance, bot, {
+        roomId,
+        type: 'com.beeper.message_send_status',
+        txnId: JSON.stringify(more),
+        content: { 'm.relates_to': { rel_type: 'm.reference', event_id: '$a' }, ...more },
+      })
+    await report({ mutate_event_key: 'body', body: 'changed' })
+    await report({ mutate_event_key: 'com.example.new', 'com.example.new': [1] })
+    await send(messages('a', 'b', 'c'), { forward: true })
+    assert.deepEqual((await event('a')).content, { body: 'changed', 'com.example.new': [1] })
+    const refused = { errcode: 'M_INVALID_PARAM' }
+    await assert.rejects(send([message('a', { body: 'a', more: 1 }), message('d')], { forward: true }), refused)
+    await assert.rejects(send([message('b', { body: 'changed' }), message('d')], { forward: true }), refused)
+    assert.deepEqual(
+      (await names()).filter((name) => name.length === 1),
+      ['a', 'b', 'c'],
+    )
   })
 
   test('what was encrypted anew counts as there, and the first ciphertext stays', async (t) => {
@@ -222,5 +306,27 @@ await onBothEngines('batches that the room has in part', (place) => {
     await send(messages('d', 'e'), { ...notifying, markReadBy: owner.userId })
     assert.deepEqual([await receipts(), await unread()], [['$e'], 0])
     assert.deepEqual(await names(), ['z', 'a', 'b', 'liked', 'c', 'd', 'e'])
+  })
+
+  test('mark_read_by counts also for a batch that is there completely, and takes nobody back', async (t) => {
+    await using rig = await openRig(await place(t))
+    const { send, owner, names } = await portal(rig)
+    const receipts = async () => (await rig.instance.storage.find('receipt', { where: { type: 'm.read' } })).map(({ eventId }) => eventId)
+    const unread = () => rig.instance.storage.count('notification', {})
+    await send(messages('a', 'b'), { forward: true, sendNotification: true })
+    assert.equal(await unread(), 1)
+    await send(messages('a', 'b'), { forward: true, markReadBy: owner.userId })
+    assert.deepEqual([await receipts(), await unread()], [['$b'], 0])
+    const { published } = rig.instance.bus
+    await send(messages('a', 'b'), { forward: true, markReadBy: owner.userId })
+    await send(messages('a'), { markReadBy: owner.userId })
+    assert.deepEqual([await receipts(), rig.instance.bus.published], [['$b'], published])
+    // Of a reaction that stands elsewhere under another id nothing is read.
+    await send(messages('c'), { forward: true })
+    await send([reaction('late', 'a')], { forward: true })
+    await send([message('c'), reaction('later', 'a')], { forward: true, markReadBy: owner.userId }, { later: 'late' })
+    assert.deepEqual(await receipts(), ['$c'])
+    await assert.rejects(send(messages('c'), { forward: true, markReadBy: '@stranger:example.com' }), { errcode: 'M_FORBIDDEN' })
+    assert.deepEqual(await names(), ['a', 'b', 'c', 'late'])
   })
 })

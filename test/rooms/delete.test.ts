@@ -91,15 +91,15 @@ await onBothEngines('deleted rooms', (place) => {
     const next = (await instance.storage.first('room', { roomId }))!
     assert.notEqual(next.key, key)
     assert.deepEqual(await rowsOf(instance, key), { departure: 1 })
-    assert.equal((await roomOfAlias(instance, '#portal:example.com')).roomId, roomId)
+    assert.equal((await roomOfAlias(instance, '#portal:beeper.local')).roomId, roomId)
     assert.deepEqual(await joinedRooms(instance, owner), [roomId])
     await rig.say(owner, roomId, 'new life')
     // An alias of a dead room is free at once as well, for another one.
     await deleteRoom(instance, owner, roomId)
     const other = await rig.room(owner)
-    await createAlias(instance, owner, { alias: '#portal:example.com', roomId: other })
+    await createAlias(instance, owner, { alias: '#portal:beeper.local', roomId: other })
     await jobsDone(instance)
-    assert.equal((await roomOfAlias(instance, '#portal:example.com')).roomId, other)
+    assert.equal((await roomOfAlias(instance, '#portal:beeper.local')).roomId, other)
   })
 
   test('bridges delete rooms that they made or have a user in; the owner and administrators any; nobody else', async (t) => {

@@ -8,6 +8,7 @@ import { deleteRoom } from '../../src/rooms/delete.ts'
 import { mergeRooms, splitRoom } from '../../src/rooms/merge.ts'
 import { setReadMarkers } from '../../src/rooms/receipts.ts'
 import { redact } from '../../src/rooms/redact.ts'
+import { redactUser } from '../../src/rooms/redact-user.ts'
 import { relationOf } from '../../src/rooms/relations.ts'
 import { coreOf } from '../../src/rooms/room-core.ts'
 import { sendMessage } from '../../src/rooms/send.ts'
@@ -62,6 +63,7 @@ class Load {
       sendMessage(instance, bot, { roomId, type, txnId: `t${n}`, content, ...(chance.happens(0.5) ? { eventId: this.anyId() } : {}) })
     const kind = chance.between(0, 19)
     if (kind < 7) await this.batch(roomId, n)
+    else if (kind < 8) await redactUser(instance, bot, { roomId, userId: '@_ghost_1:beeper.local', limit: 3 })
     else if (kind < 11) {
       await redact(instance, bot, { roomId, eventId, txnId: `t${n}`, content: {} })
       this.emptied.push({ room: { roomId }, eventId })

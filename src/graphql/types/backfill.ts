@@ -22,7 +22,12 @@ const BatchEventInput = builder.inputType('BatchEventInput', {
 
 const Batch = builder.objectRef<{ readonly roomId: string; readonly eventIds: readonly string[] }>('Batch').implement({
   description: 'Events that were sent together, now or by an earlier request that said the same.',
-  fields: (t) => ({ eventIds: t.idList({ description: 'In the order of the request.', resolve: ({ eventIds }) => [...eventIds] }) }),
+  fields: (t) => ({
+    eventIds: t.idList({
+      description: 'In the order of the request. For a reaction that the room has already under another id, that one.',
+      resolve: ({ eventIds }) => [...eventIds],
+    }),
+  }),
 })
 
 const keyText = 'key of the content that says to which chat of the network an event belongs'
@@ -46,7 +51,7 @@ builder.mutationFields((t) => ({
   batchSend: t.field({
     type: Batch,
     description:
-      'Adds up to 5 000 events (32 MB) to a room, all or none. Before its first event, where nobody hears of them until they page back, unless `forward` says otherwise. The same batch again changes nothing; of one that continues what the room has (its first events at the live end, its last ones in history, the same and in the same order) only the rest is added. Needs an as_token, for a room with a user of its bridge. Errors: M_FORBIDDEN, also for a sender whom the bridge may not speak for; M_TOO_LARGE; M_BAD_JSON; M_INVALID_PARAM for an id that stands twice in the batch, and for a batch that is otherwise in the room in part, or with other content.',
+      'Adds up to 5 000 events (32 MB) to a room, all or none. Before its first event, where nobody hears of them until they page back, unless `forward` says otherwise. The same batch again adds nothing; of one that continues what the room has (its first events at the live end, its last ones in history, the same and in the same order) only the rest is added. Reactions may come and go anywhere in it: one that the room has already, by the same sender and with the same key, is not added again, and a new one goes where the rest does. Needs an as_token, for a room with a user of its bridge. Errors: M_FORBIDDEN, also for a sender whom the bridge may not speak for; M_TOO_LARGE; M_BAD_JSON; M_INVALID_PARAM for an id that stands twice in the batch, and for a batch that is otherwise in the room in part, or with other content; M_USER_SUSPENDED at the live end for an owner who is suspended or locked.',
     args: {
       roomId: t.arg.id({ required: true }),
       events: t.arg({ type: [BatchEventInput], required: true, description: 'the oldest first' }),
@@ -63,7 +68,7 @@ builder.mutationFields((t) => ({
   mergeRooms: t.field({
     type: RoomReference,
     description:
-      'Makes one room of 2 to 100: they are gone for everybody at once, and their history comes in below the new one’s first event, by time, in slices (a job). Event ids and times stay; what was encrypted says in `com.beeper.original_room_id` for which room. State stays behind. Needs an as_token, for rooms with a user of its bridge. Errors: M_FORBIDDEN, M_INVALID_PARAM, and those of `createRoom`.',
+      'Makes one room of 2 to 100: they are gone for everybody at once, and their history comes in below the new one’s first event, by time, in slices (a job). Event ids and times stay; what was encrypted says in `com.beeper.original_room_id` for which room. What was unread stays unread; receipts, markers and room account data come too, and what waits for appservices is delivered as of the new room. State stays behind. Needs an as_token, for rooms with a user of its bridge. Errors: M_FORBIDDEN, M_INVALID_PARAM, and those of `createRoom`.',
     args: {
       create: t.arg({ type: CreateRoomInput, required: true }),
       rooms: t.arg.idList({ required: true, description: 'ids of the old rooms' }),
@@ -76,7 +81,7 @@ builder.mutationFields((t) => ({
   splitRoom: t.field({
     type: [SplitValue],
     description:
-      'Makes several rooms of one, which is gone for everybody at once; its history comes in as with `mergeRooms`. An event without one of the values goes where the event goes that it speaks of, else to the first part. Answers with the room of each value. Needs an as_token, for a room with a user of its bridge. Errors: M_FORBIDDEN, M_INVALID_PARAM for a value given twice, and those of `createRoom`.',
+      'Makes several rooms of one, which is gone for everybody at once; its history comes in as with `mergeRooms`, and each room gets the room account data. An event without one of the values goes where the event goes that it speaks of, else to the first part. Answers with the room of each value. Needs an as_token, for a room with a user of its bridge. Errors: M_FORBIDDEN, M_INVALID_PARAM for a value given twice, and those of `createRoom`.',
     args: {
       roomId: t.arg.id({ required: true }),
       key: t.arg.string({ required: true, description: keyText }),

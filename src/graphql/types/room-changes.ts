@@ -1,4 +1,5 @@
 /** Making rooms, coming and going. */
+import { orMade } from '../../appservices/queries.ts'
 import { type CreateRoom, createRoom } from '../../rooms/create.ts'
 import { banUser, forgetRoom, inviteUser, joinRoom, kickUser, knockRoom, leaveRoom, unbanUser } from '../../rooms/membership.ts'
 import { viewRoom } from '../../rooms/room-overview.ts'
@@ -30,14 +31,17 @@ export const CreateRoomInput = builder.inputType('CreateRoomInput', {
     roomVersion: t.string({ description: '9, 10 or 11; usually 11' }),
     name: t.string(),
     topic: t.string(),
-    aliasName: t.string({ description: 'localpart of an alias' }),
+    aliasName: t.string({ description: 'localpart of an alias, on the domain of who creates it' }),
     isDirect: t.boolean({ description: 'the invited learn that it is a direct chat' }),
     invite: t.idList({ description: "user ids; ghosts of the caller's bridge are made if need be" }),
     initialState: t.field({ type: [InitialStateInput] }),
     creationContent: t.field({ type: 'EventContent', description: 'such as `{"type": "m.space"}`' }),
     powerLevelOverride: t.field({ type: 'EventContent', description: 'replaces keys of the usual power levels' }),
-    initialMembers: t.idList({ description: 'joined from the start; appservices only' }),
-    autoJoinInvites: t.boolean({ description: 'the invited are joined; appservices only' }),
+    initialMembers: t.idList({
+      description:
+        "joined from the start: users of the caller's bridge and the owner. Anybody else is invited, unless joined to one of the rooms that this one replaces; appservices only",
+    }),
+    autoJoinInvites: t.boolean({ description: 'the invited are like `initialMembers`; appservices only' }),
     roomId: t.id({ description: 'its id; appservices only' }),
     ts: t.field({ type: 'Timestamp', description: 'when it was made; appservices only' }),
   }),
@@ -61,56 +65,70 @@ export function roomArguments({ listed, ts, ...input }: typeof CreateRoomInput.$
 }
 
 const reasonText = 'shown to the others'
+const aliasText = 'A bridge is asked for an alias of its namespace that leads nowhere yet.'
 const bridgeText = 'An appservice as the owner: rooms with a user of it.'
 
 builder.mutationFields((t) => ({
   createRoom: t.field({
     type: RoomReference,
     description:
-      'A room with everything it begins with, or nothing at all. Anybody with a token. Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE for a taken alias or id, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_NOT_FOUND for somebody who does not exist.',
+      'A room with everything it begins with, or nothing at all. Anybody with a token. A bridge is asked for the invited of its namespace who do not exist yet. Errors: M_UNSUPPORTED_ROOM_VERSION, M_ROOM_IN_USE for a taken alias or id, M_INVALID_ROOM_STATE, M_INVALID_PARAM, M_NOT_FOUND for somebody who does not exist.',
     args: { input: t.arg({ type: CreateRoomInput, required: true }) },
-    extensions: { puppet: true },
-    resolve: (_, { input }, context) => createRoom(context.instance, requireActor(context), roomArguments(input, context.ts)),
+    extensions: { puppet: true, suspended: false },
+    resolve: (_, { input }, context) => {
+      const actor = requireActor(context)
+      return orMade(context, { userIds: input.invite ?? [] }, () => createRoom(context.instance, actor, roomArguments(input, context.ts)))
+    },
   }),
   joinRoom: t.field({
     type: RoomReference,
-    description: `Joins a room, or accepts its invitation; answers too for who is in it. ${bridgeText} Errors: M_NOT_FOUND, M_FORBIDDEN.`,
+    description: `Joins a room, or accepts its invitation; answers too for who is in it. ${aliasText} ${bridgeText} Errors: M_NOT_FOUND, M_FORBIDDEN.`,
     args: {
       roomIdOrAlias: t.arg.string({ required: true }),
       reason: t.arg.string({ description: reasonText }),
       extra: t.arg({ type: 'EventContent', description: 'further keys of the member event' }),
     },
-    extensions: { puppet: true },
-    resolve: (_, args, context) => joinRoom(context.instance, requireActor(context), args),
+    extensions: { puppet: true, suspended: false },
+    resolve: (_, args, context) => {
+      const actor = requireActor(context)
+      return orMade(context, { aliases: [args.roomIdOrAlias] }, () => joinRoom(context.instance, actor, args))
+    },
   }),
   knockRoom: t.id({
-    description: `Asks to be invited; gives the room's id. ${bridgeText} Errors: M_NOT_FOUND, M_FORBIDDEN where the room does not let knock.`,
+    description: `Asks to be invited; gives the room's id. ${aliasText} ${bridgeText} Errors: M_NOT_FOUND, M_FORBIDDEN where the room does not let knock.`,
     args: { roomIdOrAlias: t.arg.string({ required: true }), reason: t.arg.string({ description: reasonText }) },
-    extensions: { puppet: true },
-    resolve: async (_, args, context) => (await knockRoom(context.instance, requireActor(context), args)).roomId,
+    extensions: { puppet: true, suspended: false },
+    resolve: async (_, args, context) => {
+      const actor = requireActor(context)
+      const { roomId } = await orMade(context, { aliases: [args.roomIdOrAlias] }, () => knockRoom(context.instance, actor, args))
+      return roomId
+    },
   }),
   inviteUser: t.boolean({
-    description: `Joined users with the power level to invite. ${bridgeText} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
+    description: `Joined users with the power level to invite. A bridge is asked for somebody of its namespace who does not exist yet. ${bridgeText} Errors: M_FORBIDDEN, M_NOT_FOUND.`,
     args: { roomId: t.arg.id({ required: true }), userId: t.arg.id({ required: true }), reason: t.arg.string({ description: reasonText }) },
-    extensions: { puppet: true },
-    resolve: (_, args, context) => inviteUser(context.instance, requireActor(context), args),
+    extensions: { puppet: true, suspended: false },
+    resolve: (_, args, context) => {
+      const actor = requireActor(context)
+      return orMade(context, { userIds: [args.userId] }, () => inviteUser(context.instance, actor, args))
+    },
   }),
   kickUser: t.boolean({
     description: `Removes somebody, or takes an invitation back. Joined users with the power level to kick, above that of the other. ${bridgeText} Errors: M_FORBIDDEN.`,
     args: { roomId: t.arg.id({ required: true }), userId: t.arg.id({ required: true }), reason: t.arg.string({ description: reasonText }) },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, args, context) => kickUser(context.instance, requireActor(context), args),
   }),
   banUser: t.boolean({
     description: `Removes somebody for good. Joined users with the power level to ban, above that of the other. ${bridgeText} Errors: M_FORBIDDEN.`,
     args: { roomId: t.arg.id({ required: true }), userId: t.arg.id({ required: true }), reason: t.arg.string({ description: reasonText }) },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, args, context) => banUser(context.instance, requireActor(context), args),
   }),
   unbanUser: t.boolean({
     description: `Lets a banned user come again. ${bridgeText} Errors: M_FORBIDDEN, M_BAD_STATE for who is not banned.`,
     args: { roomId: t.arg.id({ required: true }), userId: t.arg.id({ required: true }), reason: t.arg.string({ description: reasonText }) },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, args, context) => unbanUser(context.instance, requireActor(context), args),
   }),
   leaveRoom: t.boolean({

@@ -1,4 +1,5 @@
 /** Sending, and what the Matrix face reads as whole documents. */
+import { orMade } from '../../appservices/queries.ts'
 import { eventContext, messages } from '../../rooms/history.ts'
 import { joinedMembers, members } from '../../rooms/members.ts'
 import { redact } from '../../rooms/redact.ts'
@@ -6,8 +7,11 @@ import { relations, threads } from '../../rooms/relation-pages.ts'
 import { sendMessage, sendState } from '../../rooms/send.ts'
 import { roomState, stateContent, stateEvent } from '../../rooms/state.ts'
 import { viewEvent } from '../../rooms/timeline.ts'
+import { viewUnredacted } from '../../rooms/unredacted.ts'
+import type { Actor } from '../../users/actor.ts'
+import { count, readInTurn } from '../answer-size.ts'
 import { builder } from '../builder.ts'
-import { requireActor } from '../context.ts'
+import { type Context, type Instance, requireActor } from '../context.ts'
 import { Event } from './events.ts'
 import { Membership } from './membership.ts'
 
@@ -34,20 +38,31 @@ const SentEvent = builder.objectRef<Sent>('SentEvent').implement({
 })
 
 const filterText = 'a RoomEventFilter as JSON'
+const pageText = 'A page of large events has fewer: about 2 MB.'
 const rawText = 'For the Matrix face; clients of GraphQL page through `Room`.'
 const readerText = 'Anybody who may read the room. Errors: M_FORBIDDEN.'
+
+async function page(context: Context, read: (instance: Instance, actor: Actor) => Promise<string>): Promise<string> {
+  return count(context, await readInTurn(context, () => read(context.instance, requireActor(context))))
+}
 
 builder.queryFields((t) => ({
   event: t.field({
     type: Event,
-    description: 'One event. Errors: M_NOT_FOUND when there is none that the viewer may see.',
-    args: { roomId: t.arg.id({ required: true }), eventId: t.arg.id({ required: true }) },
+    description:
+      'One event. Errors: M_NOT_FOUND when there is none that the viewer may see; with `includeUnredacted` M_FORBIDDEN for who may not redact what others say and is no administrator, FI.MAU.MSC2815_UNREDACTED_CONTENT_DELETED when its content is not kept any more.',
+    args: {
+      roomId: t.arg.id({ required: true }),
+      eventId: t.arg.id({ required: true }),
+      includeUnredacted: t.arg.boolean({ description: 'with the content that it had before it was redacted' }),
+    },
     extensions: { puppet: true },
-    resolve: (_, args, context) => viewEvent(context.instance, requireActor(context), args),
+    resolve: (_, { includeUnredacted, ...args }, context) =>
+      (includeUnredacted ? viewUnredacted : viewEvent)(context.instance, requireActor(context), args),
   }),
   roomMessages: t.field({
     type: 'RawJson',
-    description: `The answer of GET /messages. ${rawText} Anybody who may read the room. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON.`,
+    description: `The answer of GET /messages. ${rawText} ${pageText} Anybody who may read the room. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_BAD_JSON, M_TOO_LARGE when the answer holds 32 MB already.`,
     args: {
       roomId: t.arg.id({ required: true }),
       dir: t.arg({ type: Direction, required: true }),
@@ -57,11 +72,11 @@ builder.queryFields((t) => ({
       filter: t.arg.string({ description: filterText }),
     },
     extensions: { puppet: true },
-    resolve: (_, args, context) => messages(context.instance, requireActor(context), args),
+    resolve: (_, args, context) => page(context, (instance, actor) => messages(instance, actor, args)),
   }),
   eventRelations: t.field({
     type: 'RawJson',
-    description: `The answer of GET /relations: what relates to an event, such as edits, reactions and the replies in its thread. ${rawText} Anybody who may read the room. Errors: M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM.`,
+    description: `The answer of GET /relations: what relates to an event, such as edits, reactions and the replies in its thread. ${rawText} ${pageText} Anybody who may read the room. Errors: M_NOT_FOUND, M_FORBIDDEN, M_INVALID_PARAM, M_TOO_LARGE when the answer holds 32 MB already.`,
     args: {
       roomId: t.arg.id({ required: true }),
       eventId: t.arg.id({ required: true }),
@@ -74,11 +89,11 @@ builder.queryFields((t) => ({
       recurse: t.arg.boolean({ description: 'also what relates to those, in up to 3 steps' }),
     },
     extensions: { puppet: true },
-    resolve: (_, args, context) => relations(context.instance, requireActor(context), args),
+    resolve: (_, args, context) => page(context, (instance, actor) => relations(instance, actor, args)),
   }),
   roomThreads: t.field({
     type: 'RawJson',
-    description: `The answer of GET /threads: the roots of a room's threads, the one with the newest reply first. ${rawText} Anybody who may read the room. Errors: M_FORBIDDEN, M_INVALID_PARAM.`,
+    description: `The answer of GET /threads: the roots of a room's threads, the one with the newest reply first. ${rawText} ${pageText} Anybody who may read the room. Errors: M_FORBIDDEN, M_INVALID_PARAM, M_TOO_LARGE when the answer holds 32 MB already.`,
     args: {
       roomId: t.arg.id({ required: true }),
       participated: t.arg.boolean({ description: 'only those that the viewer began or answered in' }),
@@ -87,11 +102,11 @@ builder.queryFields((t) => ({
     },
     extensions: { puppet: true },
     resolve: (_, { participated, ...args }, context) =>
-      threads(context.instance, requireActor(context), { ...args, include: participated ? 'participated' : 'all' }),
+      page(context, (instance, actor) => threads(instance, actor, { ...args, include: participated ? 'participated' : 'all' })),
   }),
   roomContext: t.field({
     type: 'RawJson',
-    description: `The answer of GET /context: what stands around an event. ${rawText} Anybody who may read the room. Errors: M_NOT_FOUND, M_BAD_JSON.`,
+    description: `The answer of GET /context: what stands around an event. ${rawText} ${pageText} Anybody who may read the room. Errors: M_NOT_FOUND, M_BAD_JSON, M_TOO_LARGE when the answer holds 32 MB already.`,
     args: {
       roomId: t.arg.id({ required: true }),
       eventId: t.arg.id({ required: true }),
@@ -99,7 +114,7 @@ builder.queryFields((t) => ({
       filter: t.arg.string({ description: filterText }),
     },
     extensions: { puppet: true },
-    resolve: (_, args, context) => eventContext(context.instance, requireActor(context), args),
+    resolve: (_, args, context) => page(context, (instance, actor) => eventContext(instance, actor, args)),
   }),
   roomState: t.field({
     type: 'RawJson',
@@ -149,7 +164,7 @@ builder.mutationFields((t) => ({
   sendMessage: t.field({
     type: SentEvent,
     description:
-      'Sends an event that is no state. Joined users with the power level. Errors: M_FORBIDDEN, M_TOO_LARGE above 65 536 bytes, M_DUPLICATE_ANNOTATION for a reaction that stands already.',
+      'Sends an event that is no state. Joined users with the power level. Errors: M_FORBIDDEN, M_TOO_LARGE above 65 536 bytes, M_DUPLICATE_ANNOTATION for a reaction that stands already, M_USER_SUSPENDED for who is suspended, but for redactions.',
     args: {
       roomId: t.arg.id({ required: true }),
       type: t.arg.string({ defaultValue: 'm.room.message' }),
@@ -158,7 +173,7 @@ builder.mutationFields((t) => ({
       ts: t.arg({ type: 'Timestamp', description: tsText }),
       eventId: t.arg.id({ description: idText }),
     },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: ({ type }: { readonly type?: unknown }) => type === 'm.room.redaction' },
     resolve: async (_, { ts, type, ...args }, context) => ({
       ...(await sendMessage(context.instance, requireActor(context), {
         ...args,
@@ -171,7 +186,7 @@ builder.mutationFields((t) => ({
   sendState: t.field({
     type: SentEvent,
     description:
-      'Sets a piece of state; what stands already is answered with its event. Joined users with the power level. Errors: M_FORBIDDEN, M_BAD_ALIAS, M_TOO_LARGE above 65 536 bytes.',
+      'Sets a piece of state; what stands already is answered with its event. Joined users with the power level. A bridge is asked for a member of its namespace who does not exist yet. Errors: M_FORBIDDEN, M_NOT_FOUND for a member who does not exist, M_BAD_ALIAS, M_TOO_LARGE above 65 536 bytes.',
     args: {
       roomId: t.arg.id({ required: true }),
       type: t.arg.string({ required: true }),
@@ -181,15 +196,18 @@ builder.mutationFields((t) => ({
       ts: t.arg({ type: 'Timestamp', description: tsText }),
       eventId: t.arg.id({ description: idText }),
     },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: async (_, { ts, stateKey, ...args }, context) => ({
-      ...(await sendState(context.instance, requireActor(context), { ...args, stateKey: stateKey ?? '', ts: ts ?? context.ts ?? null })),
+      ...(await orMade(context, { userIds: args.type === 'm.room.member' ? [stateKey ?? ''] : [] }, () =>
+        sendState(context.instance, requireActor(context), { ...args, stateKey: stateKey ?? '', ts: ts ?? context.ts ?? null }),
+      )),
       roomId: args.roomId,
     }),
   }),
   redact: t.field({
     type: SentEvent,
-    description: 'Empties an event: an own one, or anybody’s with the power level. Errors: M_FORBIDDEN, M_NOT_FOUND.',
+    description:
+      'Empties an event: an own one, or anybody’s with the power level. Errors: M_FORBIDDEN, M_NOT_FOUND, M_USER_SUSPENDED for others’ events while suspended.',
     args: {
       roomId: t.arg.id({ required: true }),
       eventId: t.arg.id({ required: true }),

@@ -3,9 +3,10 @@ import { readDirectRooms, readReceipts, readUnread, type ShownReceipt, type Unre
 import { joinedRooms, type Member, memberCursor, memberList } from '../../rooms/members.ts'
 import { readRoomsAccountData, tagsAmong } from '../../rooms/room-account-data.ts'
 import { hasLeft, type RoomOverview, readOverviewAt, readOverviews, readTitles, viewRoom } from '../../rooms/room-overview.ts'
-import { cursorOf, readTimeline, viewNewestEvents, viewState } from '../../rooms/timeline.ts'
+import { cursorOf, type Newest, readTimeline, viewNewestEvents, viewState } from '../../rooms/timeline.ts'
 import { typingIn } from '../../rooms/typing.ts'
 import type { Readable } from '../../rooms/visibility.ts'
+import { count, readInTurn } from '../answer-size.ts'
 import { builder } from '../builder.ts'
 import { type Context, requireActor } from '../context.ts'
 import { loader } from '../loader.ts'
@@ -17,7 +18,18 @@ import { loadUser, loadUserByKey, User } from './users.ts'
 const loadOverview = loader((context, rooms: readonly number[]) => readOverviews(context.instance, rooms))
 const loadUnread = loader((context, rooms: readonly number[]) => readUnread(context.instance, requireActor(context).user!, rooms))
 const loadAccountData = loader((context, rooms: readonly number[]) => readRoomsAccountData(context.instance, requireActor(context), rooms))
-const loadNewest = loader((context, rooms: readonly number[]) => viewNewestEvents(context.instance, requireActor(context), rooms))
+/** Rooms whose newest events are read together. */
+const newestTogether = 100
+
+const loadNewest = loader(async (context, rooms: readonly number[]) => {
+  const newest: Newest[] = []
+  for (let i = 0; i < rooms.length; i += newestTogether) {
+    const some = await viewNewestEvents(context.instance, requireActor(context), rooms.slice(i, i + newestTogether))
+    for (const { event } of some) if (event) count(context, event.text)
+    newest.push(...some)
+  }
+  return newest
+})
 const loadDirect = loader((context, users: readonly number[]) => Promise.all(users.map((user) => readDirectRooms(context.instance, user))))
 const loadTitle = loader(async (context, rooms: readonly number[]) =>
   readTitles(context.instance, requireActor(context).user!, await Promise.all(rooms.map((room) => loadOverview(context, room)))),
@@ -186,9 +198,11 @@ export const Room = builder.objectRef<Readable>('Room').implement({
     timeline: t.connection({
       type: Event,
       description:
-        'Events, the oldest first: the newest 20 unless `first` and `after` (what followed) or `last` and `before` (what came before) say otherwise; at most 1 000 per page. Cursors are tokens of the stream and stay valid. Errors: M_FORBIDDEN for who is only invited, M_INVALID_PARAM.',
+        'Events, the oldest first: the newest 20 unless `first` and `after` (what followed) or `last` and `before` (what came before) say otherwise; at most 1 000 per page, and fewer of large events: about 2 MB. Cursors are tokens of the stream and stay valid. Errors: M_FORBIDDEN for who is only invited, M_INVALID_PARAM, M_TOO_LARGE when the answer holds 32 MB of JSON already.',
       resolve: async ({ room }, args, context) => {
-        const { events, ...pages } = await readTimeline(context.instance, requireActor(context), room.roomId, args)
+        const { events, ...pages } = await readInTurn(context, () =>
+          readTimeline(context.instance, requireActor(context), room.roomId, args),
+        )
         return connection(events, cursorOf, pages)
       },
     }),
@@ -199,10 +213,15 @@ export const Room = builder.objectRef<Readable>('Room').implement({
 function connection<T>(
   nodes: readonly T[],
   cursor: (node: T) => string,
-  pages: { readonly hasPreviousPage: boolean; readonly hasNextPage: boolean },
+  pages: {
+    readonly hasPreviousPage: boolean
+    readonly hasNextPage: boolean
+    readonly startCursor?: string | null
+    readonly endCursor?: string | null
+  },
 ) {
   const edges = nodes.map((node) => ({ cursor: cursor(node), node }))
-  return { edges, pageInfo: { ...pages, startCursor: edges[0]?.cursor ?? null, endCursor: edges.at(-1)?.cursor ?? null } }
+  return { edges, pageInfo: { startCursor: edges[0]?.cursor ?? null, endCursor: edges.at(-1)?.cursor ?? null, ...pages } }
 }
 
 builder.queryFields((t) => ({
