@@ -57,7 +57,7 @@ function claimAll(decision: Decision, wanted: readonly Wanted[]): { userId: stri
   decision.findAll('user', 'userId', [...new Set(wanted.map(({ userId }) => userId))])
   const found = wanted.flatMap((each) => {
     const user = findUser(decision, each.userId)
-    return user?.status === 'active' ? [{ ...each, user, device: { user: user.key, deviceId: each.deviceId } }] : []
+    return user && user.status !== 'deactivated' ? [{ ...each, user, device: { user: user.key, deviceId: each.deviceId } }] : []
   })
   loadOneTimeKeys(
     decision,

@@ -18,7 +18,8 @@ export function noteDeviceListChange(decision: Decision, user: number): void {
   const bridges = registrations(decision).filter(({ devicesInTransactions }) => devicesInTransactions)
   decision.put('deviceListChange', { instance: instance.key, user, position })
   addUserWithKeys(decision, user)
-  for (const { key } of bridges) decision.write('interest', { instance: instance.key, appservice: key, position, room: noRoom })
+  for (const { key } of bridges)
+    decision.write('interest', { instance: instance.key, appservice: key, position, room: noRoom, order: null, since: decision.now })
   decision.announce('deviceList', {
     users: [...new Set([user, ...syncingUsers(decision).map(({ key }) => key)])],
     appservices: bridges.map(({ key }) => key),

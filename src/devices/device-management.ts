@@ -1,5 +1,6 @@
 /** Renaming, making and deleting devices. https://spec.matrix.org/v1.19/client-server-api/#device-management */
 import { invalidParam, MatrixError, notFound } from '../errors.ts'
+import { checkIdentifier } from '../rules/event-limits.ts'
 import type { JsonObject } from '../rules/values.ts'
 import type { DeviceRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
@@ -49,9 +50,13 @@ function rename(decision: Decision, device: DeviceRow, given: string | null): De
   return renamed
 }
 
+/** Devices that one request names, which is remembered while its password is asked for; a user has 100. */
+const mostNamed = 1_000
+
 /**
  * Deletes devices of one's own, their sessions and keys with them; what is not there needs no deleting. People are asked for their password.
- * Errors: 401 with `flows` and `session`, M_MISSING_PARAM, M_INVALID_PARAM for other devices than the ones first asked for.
+ * Errors: 401 with `flows` and `session`, M_MISSING_PARAM, M_INVALID_PARAM for other devices than the ones first asked for, M_TOO_LARGE for more
+ * than 1 000.
  */
 export async function deleteDevices(
   instance: Instance,
@@ -63,7 +68,9 @@ export async function deleteDevices(
     readonly ip?: string | null
   },
 ): Promise<boolean> {
-  const given = args.deviceIds ?? null
+  if ((args.deviceIds?.length ?? 0) > mostNamed) throw new MatrixError('M_TOO_LARGE', `At most ${mostNamed} devices are deleted at once`)
+  // What is longer is the id of no device.
+  const given = args.deviceIds?.filter((deviceId) => checkIdentifier('device_id', deviceId) === null) ?? null
   if (given === null && typeof args.auth?.['session'] !== 'string') throw missingDevices()
   const first = await reauthenticate(instance, actor, { purpose: 'delete_devices', auth: args.auth, ip: args.ip, body: given })
   // An appservice is asked for nothing, so there is no first request.

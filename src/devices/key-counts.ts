@@ -41,7 +41,8 @@ export function noteKeyCounts(decision: Decision, { key: user, appservice }: Use
   const position = decision.takePosition()
   decision.write('keyCount', { instance: instance.key, ...device, ...counts, appservice, position })
   const told = bridge && bridge.row.url !== null ? [bridge.key] : []
-  for (const key of told) decision.write('interest', { instance: instance.key, appservice: key, position, room: noRoom })
+  for (const key of told)
+    decision.write('interest', { instance: instance.key, appservice: key, position, room: noRoom, order: null, since: decision.now })
   decision.announce('keyCount', { users: [user], appservices: told })
   decision.onCommitted(() => remember(instance, device, Promise.resolve(counts)))
   return counts

@@ -74,8 +74,8 @@ interface Slice {
 }
 
 async function readSlice({ storage }: Instance, actor: Actor, asked: readonly string[], wanted: Wanted): Promise<Slice> {
-  // Of those who were deactivated nothing is left, of those who are locked nothing is shown.
-  const rows = await storage.find('user', { where: { userId: { in: asked }, status: 'active' } })
+  // Of those who were deactivated nothing is left. Those who are locked may come back, and then read what they were sent meanwhile.
+  const rows = await storage.find('user', { where: { userId: { in: asked }, status: { not: 'deactivated' } } })
   const users = new Map(rows.map((row) => [row.userId, row]))
   const userIds = new Map(rows.map(({ key, userId }) => [key, userId]))
   const user = { in: [...userIds.keys()] }

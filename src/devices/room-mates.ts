@@ -10,9 +10,9 @@ import type { Kind } from '../stream/bus.ts'
 import type { Instance } from '../stream/instance.ts'
 import { userIdsOf } from '../users/user-ids.ts'
 import { readOwnChanges } from './device-lists.ts'
+import { membershipsTogether, type Slice, slicesByUsers, slicesOf } from './room-slices.ts'
 
-/** Looked at together, in a few milliseconds: memberships, and users with all their rooms. */
-const membershipsTogether = 6_000
+/** Users with all their rooms that are looked at together, in a few milliseconds. */
 const usersTogether = 16
 
 /** User ids. */
@@ -49,8 +49,8 @@ export async function readDeviceLists(instance: Instance, user: number, window: 
     for (const row of rows) (row.user === user ? changed : unsure).add(row.user)
     for (const key of await readOwnChanges(instance, user, { after: since, until })) changed.add(key)
   }
-  for await (const rooms of inSlices(instance, window.rooms)) {
-    const pairs = await readPairs(instance, user, rooms)
+  for await (const slice of slicesOf(instance, window.rooms)) {
+    const pairs = await readPairs(instance, user, slice)
     for (const pair of pairs) if (isShared(pair) && isWithin(beginOf(pair), window)) changed.add(pair.theirs.user)
     for (const key of await endedSince(instance, user, pairs, since)) apart.add(key)
   }
@@ -73,8 +73,8 @@ interface Pair {
   readonly theirs: MembershipRow
 }
 
-async function readPairs({ storage }: Instance, user: number, rooms: readonly number[]): Promise<Pair[]> {
-  const [members, own] = await Promise.all([storage.membersWithKeys(rooms), storage.membersAt(rooms.map((room) => ({ room, user })))])
+async function readPairs({ storage }: Instance, user: number, { rooms, by }: Slice): Promise<Pair[]> {
+  const [members, own] = await Promise.all([storage.membersWithKeys(rooms, by), storage.membersAt(rooms.map((room) => ({ room, user })))])
   const mineIn = new Map(own.map((row) => [row.room, row]))
   return members.flatMap((theirs) => {
     const mine = mineIn.get(theirs.room)
@@ -119,18 +119,8 @@ async function departedWith(instance: Instance, user: number, { since, until }: 
   const departures = await instance.storage.find('departure', { where: { user, position: { gt: since, lte: until } } })
   const rooms = departures.map(({ room }) => room)
   const others: number[] = []
-  for await (const slice of inSlices(instance, rooms)) others.push(...(await instance.storage.departedWithKeys(user, slice)))
+  for await (const slice of slicesByUsers(instance, rooms)) others.push(...(await instance.storage.departedWithKeys(user, slice)))
   return others
-}
-
-/** So many rooms at a time that others get their turn: in each of them all users with keys are looked up. */
-async function* inSlices({ storage }: Instance, rooms: readonly number[]): AsyncGenerator<readonly number[]> {
-  const users = rooms.length > 1 ? await storage.count('deviceListChange', {}) : 1
-  const size = Math.max(1, Math.floor(membershipsTogether / Math.max(1, users)))
-  for (let i = 0; i < rooms.length; i += size) {
-    if (i > 0) await nextTurn()
-    yield rooms.slice(i, i + size)
-  }
 }
 
 async function sharingAny({ storage }: Instance, user: number, others: readonly number[]): Promise<Set<number>> {

@@ -141,7 +141,7 @@ function putMessages(decision: Decision, { type, sender }: { type: string; sende
     decision.write('toDevice', row)
     if (appservice !== null) {
       bridges.add(appservice)
-      decision.write('interest', { instance: instance.key, appservice, position, room: noRoom })
+      decision.write('interest', { instance: instance.key, appservice, position, room: noRoom, order: null, since: decision.now })
     }
     return row
   })

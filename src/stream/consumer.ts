@@ -3,7 +3,7 @@ import type { Entry } from './bus.ts'
 import type { Instance } from './instance.ts'
 
 /** A waiter woken again so soon after its last answer gathers for a moment: a flood becomes a few larger answers. */
-const soonMs = 20
+export const soonMs = 20
 const gatherMs = 5
 
 export interface Wait {

@@ -14,6 +14,7 @@ import { requireUser, startSyncing, userOf } from '../users/users.ts'
 import { globalAccountData, ignoredKeys, wantsInvitations } from './account-data.ts'
 import { type Changes, noteBeginning, rememberedChanges, storedChanges, unknownChanges } from './changes.ts'
 import { devicePart, haveCountsChanged, type Messages, readListsBetween, readMessages } from './device-part.ts'
+import { lastAnswerTo, noteAnswer } from './last-answers.ts'
 import { departureBlocks, leaveBlocks } from './left-rooms.ts'
 import { lastStays, membershipsAt } from './membership-at.ts'
 import { checkPresence, filterOf, type SyncRequest, sinceOf, timeoutOf } from './request.ts'
@@ -24,16 +25,6 @@ import { strippedBlocks } from './stripped-rooms.ts'
 
 /** Rooms read together: enough to share reads, few enough to let others in between. */
 const sliceOfRooms = 32
-
-/** When a device was answered last: it matters for some milliseconds. */
-const lastAnswers = local(() => new Map<string, number>())
-const mostAnswers = 10_000
-
-function noteAnswer(instance: Instance, place: string): void {
-  const answers = lastAnswers(instance)
-  if (answers.size >= mostAnswers) answers.clear()
-  answers.set(place, instance.ports.now())
-}
 
 /**
  * The answer as chunks of JSON text. Waits up to `timeoutMs` when nothing changed since `since`; without `since`, or with fullState, never.
@@ -107,7 +98,7 @@ async function poll({ since: start, after: received, place, deadline, signal, ..
     since = answer.until
     after = since
     const timeoutMs = deadline - instance.ports.now()
-    const lastAnswer = lastAnswers(instance).get(place) ?? 0
+    const lastAnswer = lastAnswerTo(instance, place)
     if (timeoutMs <= 0 || !(await waitForUser(instance, { user, after: since, timeoutMs, signal, lastAnswer }))) {
       return answerOf(asks, since, '')
     }

@@ -21,8 +21,17 @@ export function once<T>(decision: Decision, actor: Actor, user: number, id: Tran
   const device = actor.device ?? `as:${actor.appservice}`
   const key = { user, device, scope: id.scope, txnId: id.txnId }
   const known = mayHaveSeen(decision.instance, key) && decision.get('transaction', key)
-  if (known) return JSON.parse(known.answer) as T
+  const deviceSince = bornAt(decision, actor)
+  // Who logs in again under a device's old name counts from one again. What a deleted device sent is cleaned away with its day.
+  if (known && known.createdAt >= deviceSince) return JSON.parse(known.answer) as T
   const answer = act()
-  decision.put('transaction', { instance: decision.instance.key, ...key, answer: JSON.stringify(answer), createdAt: decision.now })
+  // Not before its device, though the clock may have been set back meanwhile.
+  const createdAt = Math.max(decision.now, deviceSince)
+  decision.put('transaction', { instance: decision.instance.key, ...key, answer: JSON.stringify(answer), createdAt })
   return answer
+}
+
+function bornAt(decision: Decision, { user, device: deviceId }: Actor): number {
+  const device = user !== null && deviceId !== null ? decision.get('device', { user, deviceId }) : null
+  return device?.createdAt ?? 0
 }

@@ -1,8 +1,9 @@
 // MSC3814: a device that gathers room keys while nobody is logged in.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
+import { putDehydratedDevice } from '../../src/devices/dehydrated-devices.ts'
 import { onBothServers } from '../rig/both-servers.ts'
-import { type Client, startServer } from '../rig/server.ts'
+import { type Client, startServer, testPassword } from '../rig/server.ts'
 import { registerBridge } from '../users/bridge.ts'
 import { accepted, refused } from './backup-rig.ts'
 import { makeDeviceKeys, signingKey } from './rig.ts'
@@ -165,6 +166,41 @@ await onBothServers('dehydrated devices', (start) => {
     accepted(await first!.post('/logout'))
     await sendTo(bob, { [first!.userId]: { '*': { n: 1 } } })
     assert.deepEqual(accepted(await events(second!, device.device_id)).events[0].content, { n: 1 })
+  })
+  test('nobody logs in as one, and it goes on as before', async () => {
+    await using server = await start()
+    const [alice, bob] = [await server.register('alice', testPassword), await server.register('bob')]
+    const device = dehydrated(alice.userId)
+    accepted(await put(alice, device))
+    const identifier = { type: 'm.id.user', user: alice.userId }
+    const login = (device_id: string) =>
+      server.request('POST', '/login', { type: 'm.login.password', identifier, password: testPassword, device_id })
+    refused(await login(device.device_id), 400, 'M_INVALID_PARAM')
+    const input = { type: 'm.login.password', user: alice.userId, password: testPassword, deviceId: device.device_id }
+    const { errors } = await alice.graphql('mutation($input: LoginInput!) { login(input: $input) { deviceId } }', { input })
+    assert.equal(errors[0].extensions.errcode, 'M_INVALID_PARAM')
+    await sendTo(bob, { [alice.userId]: { [device.device_id]: { n: 1 } } })
+    assert.equal(accepted(await events(alice, device.device_id)).events.length, 1)
+    assert.equal(accepted(await login('OTHER')).device_id, 'OTHER')
+    // What was one once is a name like others.
+    accepted(await alice.request('DELETE', path, {}))
+    assert.equal(accepted(await login(device.device_id)).device_id, device.device_id)
+  })
+
+  test('a request that was on its way when its user was deactivated makes none, so nothing is kept for it', async () => {
+    await using server = await start()
+    const [alice, bob] = [await server.register('alice', testPassword), await server.register('bob')]
+    accepted(await put(alice, dehydrated(alice.userId)))
+    const { instance, actor } = await server.server.host.authenticate(alice.token, null)
+    const identifier = { type: 'm.id.user', user: alice.userId }
+    const { body } = await alice.post('/account/deactivate', {})
+    const auth = { type: 'm.login.password', identifier, password: testPassword, session: body.session }
+    accepted(await alice.post('/account/deactivate', { auth }))
+    const { device_id: deviceId, device_data: deviceData, device_keys: deviceKeys } = dehydrated(alice.userId)
+    await assert.rejects(putDehydratedDevice(instance, actor, { deviceId, deviceData, deviceKeys }), { errcode: 'M_USER_DEACTIVATED' })
+    await sendTo(bob, { [alice.userId]: { '*': { n: 1 }, [deviceId]: { n: 2 } } })
+    for (const table of ['device', 'dehydratedDevice', 'deviceKeys', 'toDevice'] as const)
+      assert.equal(await instance.storage.count(table, { user: actor.user! }), 0, table)
   })
 })
 

@@ -12,7 +12,7 @@ import { readListsBetween } from '../../src/sync/device-part.ts'
 import type { Actor } from '../../src/users/actor.ts'
 import { logout } from '../../src/users/sessions.ts'
 import { userOf } from '../../src/users/users.ts'
-import { onBothEngines } from '../storage/engines.ts'
+import { membership, onBothEngines } from '../storage/engines.ts'
 import { SyncRig } from '../sync/rig.ts'
 import { changeKeys, Listener, withDevice, withKeys } from './list-rig.ts'
 
@@ -255,30 +255,43 @@ await onBothEngines('device lists', (place) => {
     assert.equal(await listener.heard(), null)
   })
 
-  test('however many users have keys, a few rooms are looked at together, and nobody is missed', async (t) => {
+  test('however many users have keys, a few rooms are looked at together, small ones by their members, and nobody is missed', async (t) => {
     await using rig = await SyncRig.start(await place(t))
-    const [alice, bob] = [await withKeys(rig, rig.alice), await withKeys(rig, rig.bob)]
+    const [alice, bob, carol] = [
+      await withKeys(rig, rig.alice),
+      await withKeys(rig, rig.bob),
+      await withKeys(rig, await rig.person('carol')),
+    ]
     const since = rig.instance.bus.published
-    for (let i = 0; i < 10; i++) await rig.room(alice, {}, i === 9 ? [bob] : [])
-    const users = 2_500
-    await command(rig.instance, (decision) => {
-      for (let i = 2; i < users; i++) {
-        const user = decision.takePosition()
-        decision.write('deviceListChange', { instance: rig.instance.key, user, position: 1 })
-      }
-    })
+    for (let i = 0; i < 40; i++) await rig.room(alice, {}, i === 39 ? [bob] : [])
+    const large = await rig.room(alice, {}, [carol])
+    const { key: room } = (await rig.instance.storage.first('room', { roomId: large }))!
     const { storage } = rig.instance
     const original = storage.membersWithKeys.bind(storage)
-    const together: number[] = []
+    const looks: [number, string][] = []
     Object.assign(storage, {
-      membersWithKeys: (some: number[]) => {
-        together.push(some.length)
-        return original(some)
+      membersWithKeys: (some: number[], by: 'users' | 'members') => {
+        looks.push([some.length, by])
+        return original(some, by)
       },
     })
-    const lists = await readListsBetween(rig.instance, alice.user!, since, rig.instance.bus.published)
-    assert.deepEqual(lists, { changed: [bob.userId], left: [] })
-    assert.deepEqual(together, [2, 2, 2, 2, 2])
+    const look = async () => {
+      looks.length = 0
+      const lists = await readListsBetween(rig.instance, alice.user!, since, rig.instance.bus.published)
+      assert.deepEqual({ ...lists, changed: lists.changed.toSorted() }, only(bob, carol))
+      return looks.map(([rooms, by]) => `${rooms} ${by}`)
+    }
+    assert.deepEqual(await look(), ['41 users'], 'three have keys')
+    // Strangers with keys, and as many members without in one of the rooms.
+    await command(rig.instance, (decision) => {
+      for (let i = 0; i < 2_500; i++) {
+        const [user, member] = [decision.takePosition(), decision.takePosition()]
+        decision.write('deviceListChange', { instance: rig.instance.key, user, position: 1 })
+        decision.write('membership', { ...membership(rig.instance.key, room, member), order: 1, since: 1 })
+        decision.write('membership', { ...membership(rig.instance.key, room, user), order: 1, since: 1, membership: 'leave' })
+      }
+    })
+    assert.deepEqual(await look(), ['16 members', '16 members', '8 members', '1 users'])
   })
 
   test('where thousands have keys, a yeet looks up only who syncs', async (t) => {

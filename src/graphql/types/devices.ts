@@ -37,7 +37,7 @@ builder.objectField(Viewer, 'devices', (t) =>
 builder.queryFields((t) => ({
   devices: t.field({
     type: [Device],
-    description: 'The own devices, at most 100. Not for an appservice as the owner. No errors.',
+    description: 'The own devices, at most 100. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
     extensions: { puppet: false },
     resolve: (_, __, context) => readDevices(context.instance, requireActor(context)),
   }),
@@ -54,7 +54,7 @@ builder.mutationFields((t) => ({
   updateDevice: t.field({
     type: UpdatedDevice,
     description:
-      'Renames a device of one’s own. An appservice makes one of its own users’ this way when there is none; it has no token, the as_token speaks for it with `?user_id=&device_id=`. Not for an appservice as the owner. Errors: M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN for more than 100 devices.',
+      'Renames a device of one’s own. An appservice makes one of its own users’ this way when there is none; it has no token, the as_token speaks for it with `?user_id=&device_id=`. Not for an appservice as the owner. Errors: M_NOT_FOUND, M_INVALID_PARAM, M_FORBIDDEN for more than 100 devices, M_USER_DEACTIVATED.',
     args: {
       deviceId: t.arg.id({ required: true }),
       displayName: t.arg.string({ description: 'at most 255 characters; the old one when left out, none when empty' }),
@@ -64,7 +64,7 @@ builder.mutationFields((t) => ({
   }),
   deleteDevices: t.boolean({
     description:
-      'Deletes devices of one’s own, with their sessions, their keys and the messages that wait for them; what is not there is passed over. Asks people for their password: the first refusal carries `flows` and `session`. Not for an appservice as the owner. Errors: M_FORBIDDEN for a wrong password, M_MISSING_PARAM, M_INVALID_PARAM for other devices than the ones first asked for, M_LIMIT_EXCEEDED.',
+      'Deletes devices of one’s own, with their sessions, their keys and the messages that wait for them; what is not there is passed over. Asks people for their password: the first refusal carries `flows` and `session`. Not for an appservice as the owner. Errors: M_FORBIDDEN for a wrong password, M_MISSING_PARAM, M_INVALID_PARAM for other devices than the ones first asked for, M_TOO_LARGE for more than 1 000, M_LIMIT_EXCEEDED.',
     args: {
       deviceIds: t.arg.idList({ description: 'what the first request said, when left out' }),
       auth: t.arg({ type: 'JsonObject', description: proof }),

@@ -10,7 +10,9 @@ import type {
   TextContent,
   TypedContent,
 } from '../../rooms/typed-content.ts'
+import { count } from '../answer-size.ts'
 import { builder } from '../builder.ts'
+import type { Context } from '../context.ts'
 import { Membership } from './membership.ts'
 import { loadUserByKey, User } from './users.ts'
 
@@ -129,20 +131,29 @@ export const Event = builder.objectRef<EventView>('Event').implement({
       resolve: (event) => ownTxnId(event),
     }),
     redacted: t.boolean({ description: 'It was emptied; `raw` says by what.', resolve: ({ row }) => row.redactedBy !== null }),
-    content: t.field({ type: 'JsonObject', description: 'As it was sent.', resolve: (event) => contentOf(event) }),
+    content: t.field({
+      type: 'JsonObject',
+      description: 'As it was sent.',
+      resolve: (event, _, context) => contentOf(counted(event, context)),
+    }),
     common: t.field({
       type: CommonContent,
       nullable: true,
       description: 'The content in fields; null for other kinds, and for what is encrypted or redacted.',
-      resolve: (event) => typedContentOf(event),
+      resolve: (event, _, context) => typedContentOf(counted(event, context)),
     }),
     raw: t.field({
       type: 'ClientEvent',
       description: 'The whole event, with edits, threads and references in `unsigned["m.relations"]`.',
-      resolve: (event) => event.text,
+      resolve: ({ text }, _, context) => count(context, text),
     }),
   }),
 })
+
+function counted(event: EventView, context: Context): EventView {
+  count(context, event.row.json)
+  return event
+}
 
 function ownTxnId({ text, row }: EventView): string | null {
   if (row.txnId === null) return null

@@ -42,7 +42,7 @@ builder.queryFields((t) => ({
   }),
   invitations: t.field({
     type: [Room],
-    description: `The rooms that the viewer is invited to, newest first, at most 1 000; not by users whom the viewer ignores. ${selfText} No errors.`,
+    description: `The rooms that the viewer is invited to, newest first, at most 1 000; not by users whom the viewer ignores. ${selfText} Errors: M_FORBIDDEN for a user who is not made yet.`,
     extensions: { puppet: false },
     resolve: (_, __, context) => readInvitations(context.instance, requireActor(context)),
   }),

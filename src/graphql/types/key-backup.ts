@@ -3,6 +3,7 @@ import { createBackup, deleteBackup, readBackup, updateBackup } from '../../devi
 import { deleteRoomKeys, putRoomKeys } from '../../devices/key-backup-keys.ts'
 import { type BackedUpKey, keyCursor, readKeyPage, readRoomKey, readRoomKeys } from '../../devices/key-backup-reads.ts'
 import type { BackupVersionRow } from '../../storage/tables.ts'
+import { count, readInTurn } from '../answer-size.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
 
@@ -14,7 +15,11 @@ const RoomKey = builder.objectRef<BackedUpKey>('RoomKey').implement({
     firstMessageIndex: t.exposeInt('firstMessageIndex', { description: 'of the first message that it decrypts' }),
     forwardedCount: t.exposeInt('forwardedCount', { description: 'how often it was passed on from device to device' }),
     isVerified: t.boolean({ description: 'whether it came from a verified device', resolve: ({ isVerified }) => isVerified === 1 }),
-    sessionData: t.field({ type: 'JsonObject', description: 'encrypted by the client', resolve: ({ sessionData }) => sessionData }),
+    sessionData: t.field({
+      type: 'JsonObject',
+      description: 'encrypted by the client',
+      resolve: ({ sessionData }, _, context) => count(context, sessionData),
+    }),
   }),
 })
 
@@ -30,9 +35,9 @@ const KeyBackup = builder.objectRef<BackupVersionRow>('KeyBackup').implement({
     keys: t.connection({
       type: RoomKey,
       description:
-        'Room by room: at most 1 000 per page, usually 100, and fewer of large keys: at most 2 MB. Takes `first` and `after`. Errors: M_INVALID_PARAM, also for `last` and `before`.',
+        'Room by room: at most 1 000 per page, usually 100, and fewer of large keys: at most 2 MB. Takes `first` and `after`. Errors: M_INVALID_PARAM, also for `last` and `before`; M_TOO_LARGE when the answer holds 32 MB of JSON already.',
       resolve: async (backup, args, context) => {
-        const { keys, hasNextPage } = await readKeyPage(context.instance, backup, args)
+        const { keys, hasNextPage } = await readInTurn(context, () => readKeyPage(context.instance, backup, args))
         const edges = keys.map((node) => ({ cursor: keyCursor(node), node }))
         const [startCursor, endCursor] = [edges[0]?.cursor ?? null, edges.at(-1)?.cursor ?? null]
         return { edges, pageInfo: { hasNextPage, hasPreviousPage: Boolean(args.after), startCursor, endCursor } }

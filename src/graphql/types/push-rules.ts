@@ -58,7 +58,7 @@ const named = 'An appservice as the owner may change rules of the kind ROOM for 
 builder.queryFields((t) => ({
   pushRules: t.field({
     type: PushRulesetType,
-    description: 'The own rules. Not for an appservice as the owner. No errors.',
+    description: 'The own rules. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
     extensions: { puppet: false },
     resolve: (_, __, context) => readPushRules(context.instance, requireActor(context)),
   }),
