@@ -224,8 +224,8 @@ function doorOf({ host, admission, rateLimits, rateClasses, prefixOf, addressOf 
     addressOf,
     readBody: (payload, mostBytes) => readBody(payload, mostBytes, host.ports.timer),
     async identify(headers, query, prefix, ip) {
-      // What an appservice may do as the owner is said field by field in the schema.
-      const asks = { auth: 'accessTokenOptional', puppet: true, named: false } as const
+      // What an appservice may do as the owner, and what is left to who is locked, is said field by field in the schema.
+      const asks = { auth: 'accessTokenOptional', puppet: true, locked: true, named: false } as const
       const identity = (await identify(host, asks, headers, query, prefix, ip))!
       const { actor, instance } = identity
       if (host.config.rateLimits && (actor?.appservice ?? null) === null)

@@ -2,7 +2,7 @@
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { IncomingMessage } from 'node:http'
 import { forbidden, invalidParam, MatrixError } from '../src/errors.ts'
-import { type Context, type Host, type Identity, type Instance, requireActive } from '../src/graphql/context.ts'
+import { type Context, type Host, type Identity, type Instance, requireActive, requireUnlocked } from '../src/graphql/context.ts'
 import type { Auth } from './endpoint.ts'
 
 type Query = Readonly<Record<string, string | string[] | undefined>>
@@ -62,7 +62,7 @@ async function authenticate(host: Host, token: string, prefix: string | null, qu
 /** The instance and the actor of a request, before its body is read. Null: its owner is named in the body. */
 export async function identify(
   host: Host,
-  request: { readonly auth: Auth; readonly puppet: boolean; readonly named: boolean },
+  request: { readonly auth: Auth; readonly puppet: boolean; readonly locked: boolean; readonly named: boolean },
   headers: IncomingMessage['headers'],
   query: Query,
   prefix: string | null,
@@ -77,6 +77,7 @@ export async function identify(
   }
   const identity = await authenticate(host, token, prefix, query, ip)
   if (request.auth === 'appservice' && identity.actor.appservice === null) throw forbidden('Only appservices may do this')
+  if (!request.locked) requireUnlocked(identity)
   if (identity.actor.puppet && !request.puppet) throw forbidden('An appservice may not do this for the owner')
   return identity
 }

@@ -41,6 +41,10 @@ interface Route {
   readonly rateLimited: RateClass | null
   /** whether an appservice may use it as the instance's owner; with `auth: 'none'` nobody asks */
   readonly puppet: boolean
+  /** whether who is locked may use it */
+  readonly locked: boolean
+  /** its own `user_id` is the last of the query; what an appservice asserts by that name stands before it */
+  readonly namesUser: boolean
   readonly query: TObject
 }
 
@@ -133,6 +137,8 @@ interface Options<Path extends string, Query extends TSchema> {
   auth: Auth
   rateLimited?: boolean | RateClass
   puppet?: boolean
+  locked?: boolean
+  namesUser?: boolean
   query?: Query
 }
 
@@ -230,6 +236,8 @@ function route(options: Options<string, TSchema>): Route {
     auth: options.auth,
     rateLimited: options.rateLimited === true ? 'usual' : options.rateLimited || null,
     puppet: options.puppet ?? false,
+    locked: options.locked ?? false,
+    namesUser: options.namesUser ?? false,
     query: (options.query ?? noFields) as TObject,
   }
 }

@@ -60,7 +60,7 @@ export function registerEndpoints(app: FastifyInstance, endpoints: readonly Name
   for (const endpoint of endpoints) {
     if (endpoint.kind === 'operation') {
       const operation = prepare(runtime.schema, endpoint.document.source, runtime.engine)
-      checkPuppet(endpoint, operation)
+      checkFlags(endpoint, operation)
       if (endpoint.rateLimited) for (const field of operation.fields) runtime.rateClasses.set(field, endpoint.rateLimited)
       operations.push(operation)
       addRoutes(app, endpoint, runtime, operationHandler(endpoint, operation, runtime))
@@ -78,11 +78,13 @@ export function registerEndpoints(app: FastifyInstance, endpoints: readonly Name
   return operations
 }
 
-/** Both faces must agree on what an appservice may do as the owner. */
-function checkPuppet(endpoint: NamedEndpoint, operation: Operation): void {
+/** Both faces must agree on what an appservice may do as the owner, and what is left to who is locked. */
+function checkFlags(endpoint: NamedEndpoint, operation: Operation): void {
   if (endpoint.auth === 'none') return
-  if (operation.puppet === endpoint.puppet) return
-  throw new Error(`${endpoint.name}: puppet is ${endpoint.puppet}, but ${operation.name} says ${operation.puppet}`)
+  for (const flag of ['puppet', 'locked'] as const) {
+    if (operation[flag] === endpoint[flag]) continue
+    throw new Error(`${endpoint.name}: ${flag} is ${endpoint[flag]}, but ${operation.name} says ${operation[flag]}`)
+  }
 }
 
 function addRoutes(app: FastifyInstance, endpoint: NamedEndpoint, runtime: Runtime, handle: Handler): void {
@@ -110,7 +112,7 @@ function addRoutes(app: FastifyInstance, endpoint: NamedEndpoint, runtime: Runti
 function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
   const { host, admission, rateLimits } = runtime
   const named = endpoint.kind === 'operation' && endpoint.owner !== null
-  const asks = { auth: endpoint.auth, puppet: endpoint.puppet, named }
+  const asks = { auth: endpoint.auth, puppet: endpoint.puppet, locked: endpoint.locked, named }
   return async (request, reply) => {
     const context = new RequestContext(host, runtime.addressOf(request.raw), request.headers['user-agent'])
     request.context = context
@@ -118,7 +120,8 @@ function admit(endpoint: NamedEndpoint, runtime: Runtime): Handler {
     const query = request.query as Query
     const prefix = runtime.prefixOf(request.raw)
     context.prefixed = prefix !== null
-    const identity = await identify(host, asks, request.headers, query, prefix, context.ip)
+    const assertion = endpoint.namesUser ? { ...query, user_id: [query['user_id'] ?? []].flat().slice(0, -1) } : query
+    const identity = await identify(host, asks, request.headers, assertion, prefix, context.ip)
     if (identity) {
       context.instance = identity.instance
       context.actor = identity.actor

@@ -72,7 +72,7 @@ async function run(endpoint: UpgradeEndpoint, upgrade: Upgrade, runtime: Runtime
   const ip = addressOf(request)
   const identity = await identify(
     host,
-    { auth: endpoint.auth, puppet: endpoint.puppet, named: false },
+    { auth: endpoint.auth, puppet: endpoint.puppet, locked: endpoint.locked, named: false },
     request.headers,
     query,
     upgrade.prefix,

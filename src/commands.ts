@@ -23,6 +23,9 @@ hungryserv bridge pause|resume|retry|delete|rotate-tokens ID
 hungryserv password USER [--instance NAME]
                                  gives a person a new password and prints it; the person's sessions end
 
+hungryserv user lock|unlock|suspend|unsuspend USER [--instance NAME]
+                                 locked: no token works and nobody logs in; suspended: reads, but sends nothing
+
 hungryserv token create [TOKEN] [--uses N]
                                  a registration token
 
@@ -168,6 +171,10 @@ const commands: Readonly<Record<string, (asked: Asked) => Promise<string>>> = {
     const { setPassword } = (await ask(query, { userId: named(name), instance: values.instance ?? null })) as { setPassword: string }
     return `${setPassword}\n`
   },
+  'user lock': (asked) => moderate(asked, { locked: true }),
+  'user unlock': (asked) => moderate(asked, { locked: false }),
+  'user suspend': (asked) => moderate(asked, { suspended: true }),
+  'user unsuspend': (asked) => moderate(asked, { suspended: false }),
   async 'token create'({ ask, name, values }) {
     const query = 'mutation($token: String, $uses: Int) { createRegistrationToken(token: $token, usesAllowed: $uses) { token } }'
     const { createRegistrationToken } = (await ask(query, { token: name ?? null, uses: values.uses ? Number(values.uses) : null })) as {
@@ -175,6 +182,12 @@ const commands: Readonly<Record<string, (asked: Asked) => Promise<string>>> = {
     }
     return `${createRegistrationToken.token}\n`
   },
+}
+
+function moderate({ ask, name, values }: Asked, change: { locked: boolean } | { suspended: boolean }): Promise<string> {
+  const [mutation, flag] = 'locked' in change ? ['setUserLocked', 'locked'] : ['setUserSuspended', 'suspended']
+  const query = `mutation($userId: ID!, $${flag}: Boolean!, $instance: String) { ${mutation}(userId: $userId, ${flag}: $${flag}, instance: $instance) { userId } }`
+  return done(ask(query, { userId: named(name), ...change, instance: values.instance ?? null }))
 }
 
 function named(name: string | undefined): string {

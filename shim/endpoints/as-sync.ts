@@ -26,7 +26,7 @@ export const connectBridge = upgradeEndpoint({
     if (!accepted) return
     const socket = new AsSyncSocket(accepted, { version, commands: commandsOf(request), ports: instance.ports })
     sockets.attach(appservice, socket)
-    const stopListening = host.onSessionEnd(actor!, () => socket.close('registrationChanged'))
+    const stopListening = host.onSessionEnd(instance, actor!, () => socket.close('registrationChanged'))
     if (socket.gone.aborted) stopListening()
     else socket.gone.addEventListener('abort', stopListening)
     const process = String(headers['x-mautrix-process-id'] ?? '').slice(0, 100)

@@ -111,6 +111,7 @@ export const refresh = endpoint({
 export const logout = endpoint({
   method: 'POST',
   path: '/_matrix/client/v3/logout',
+  locked: true,
   auth: 'accessToken',
   operation: graphql(`mutation Logout { logout }`),
   variables: () => ({}),
@@ -121,6 +122,7 @@ export const logout = endpoint({
 export const logout_all = endpoint({
   method: 'POST',
   path: '/_matrix/client/v3/logout/all',
+  locked: true,
   auth: 'accessToken',
   operation: graphql(`mutation LogoutAll { logoutAll }`),
   variables: () => ({}),

@@ -79,14 +79,23 @@ export const redactEvent = endpoint({
   response: (data) => ({ event_id: data.redact.eventId }),
 })
 
-/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid */
+/** https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientv3roomsroomideventeventid; MSC2815: what it said before it was redacted. */
 export const getOneRoomEvent = endpoint({
   method: 'GET',
   path: '/_matrix/client/v3/rooms/{roomId}/event/{eventId}',
   auth: 'accessToken',
   puppet: true,
-  operation: graphql(`query OneEvent($roomId: ID!, $eventId: ID!) { event(roomId: $roomId, eventId: $eventId) { raw } }`),
-  variables: ({ params }) => ({ roomId: params.roomId, eventId: params.eventId }),
+  query: Type.Object({ 'fi.mau.msc2815.include_unredacted_content': Type.Optional(Type.Boolean()) }),
+  operation: graphql(`
+    query OneEvent($roomId: ID!, $eventId: ID!, $includeUnredacted: Boolean) {
+      event(roomId: $roomId, eventId: $eventId, includeUnredacted: $includeUnredacted) { raw }
+    }
+  `),
+  variables: ({ params, query }) => ({
+    roomId: params.roomId,
+    eventId: params.eventId,
+    includeUnredacted: query['fi.mau.msc2815.include_unredacted_content'],
+  }),
   response: ({ event }) => event.raw,
 })
 

@@ -144,6 +144,24 @@ export interface Documents {
     variables: { readonly userId?: string | null | undefined; readonly roomId: string; readonly tag: string }
     result: { readonly removeTag: boolean }
   }
+  [`query UserLocked($userId: ID!) { accountModeration(userId: $userId) { locked } }`]: {
+    variables: { readonly userId: string }
+    result: { readonly accountModeration: ({ readonly locked: boolean }) }
+  }
+  [`mutation SetUserLocked($userId: ID!, $locked: Boolean!) { setUserLocked(userId: $userId, locked: $locked) { locked } }`]: {
+    variables: { readonly userId: string; readonly locked: boolean }
+    result: { readonly setUserLocked: ({ readonly locked: boolean }) }
+  }
+  [`query UserSuspended($userId: ID!) { accountModeration(userId: $userId) { suspended } }`]: {
+    variables: { readonly userId: string }
+    result: { readonly accountModeration: ({ readonly suspended: boolean }) }
+  }
+  [`
+    mutation SetUserSuspended($userId: ID!, $suspended: Boolean!) { setUserSuspended(userId: $userId, suspended: $suspended) { suspended } }
+  `]: {
+    variables: { readonly userId: string; readonly suspended: boolean }
+    result: { readonly setUserSuspended: ({ readonly suspended: boolean }) }
+  }
   [`
     mutation Register($input: RegisterInput!) {
       register(input: $input) { userId session { accessToken deviceId refreshToken expiresInMs } }
@@ -422,9 +440,9 @@ export interface Documents {
     variables: { readonly limit?: number | null | undefined; readonly since?: string | null | undefined; readonly server?: string | null | undefined; readonly searchTerm?: string | null | undefined; readonly roomTypes?: unknown | null | undefined }
     result: { readonly publicRooms: ({ readonly rooms: readonly (({ readonly roomId: string; readonly name: string | null; readonly topic: string | null; readonly canonicalAlias: string | null; readonly avatarUrl: string | null; readonly joinedMemberCount: number; readonly joinRule: string; readonly roomType: string | null; readonly worldReadable: boolean; readonly guestCanJoin: boolean }))[]; readonly nextBatch: string | null; readonly prevBatch: string | null; readonly total: number }) }
   }
-  [`query HomeserverUrl { homeserverUrl }`]: {
+  [`query HomeserverUrl { homeserverUrl rtcTransports }`]: {
     variables: {  }
-    result: { readonly homeserverUrl: string | null }
+    result: { readonly homeserverUrl: string | null; readonly rtcTransports: readonly (object)[] }
   }
   [`mutation CreateFilter($userId: ID, $filter: JsonObject!) { createFilter(userId: $userId, filter: $filter) { filterId } }`]: {
     variables: { readonly userId?: string | null | undefined; readonly filter: object }
@@ -578,6 +596,14 @@ export interface Documents {
     variables: {  }
     result: { readonly maxUploadBytes: number }
   }
+  [`
+    query MutualRooms($userId: ID!, $after: String) {
+      mutualRooms(userId: $userId, after: $after) { count edges { node { roomId } } pageInfo { hasNextPage endCursor } }
+    }
+  `]: {
+    variables: { readonly userId: string; readonly after?: string | null | undefined }
+    result: { readonly mutualRooms: ({ readonly count: number; readonly edges: readonly (({ readonly node: ({ readonly roomId: string }) }))[]; readonly pageInfo: ({ readonly hasNextPage: boolean; readonly endCursor: string | null }) }) }
+  }
   [`query Profile($userId: ID!) { profile(userId: $userId) }`]: {
     variables: { readonly userId: string }
     result: { readonly profile: object }
@@ -671,6 +697,14 @@ export interface Documents {
     result: { readonly setReadMarkers: boolean }
   }
   [`
+    mutation RedactUser($roomId: ID!, $userId: ID!, $reason: String, $limit: Int) {
+      redactUser(roomId: $roomId, userId: $userId, reason: $reason, limit: $limit) { total more }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly userId: string; readonly reason?: string | null | undefined; readonly limit?: number | null | undefined }
+    result: { readonly redactUser: ({ readonly total: number; readonly more: boolean }) }
+  }
+  [`
   query EventRelations(
     $roomId: ID!, $eventId: ID!, $relType: String, $eventType: String, $dir: Direction, $from: String, $to: String, $limit: Int, $recurse: Boolean
   ) {
@@ -714,8 +748,12 @@ export interface Documents {
     variables: { readonly roomId: string; readonly eventId: string; readonly txnId: string; readonly content: object }
     result: { readonly redact: ({ readonly eventId: string }) }
   }
-  [`query OneEvent($roomId: ID!, $eventId: ID!) { event(roomId: $roomId, eventId: $eventId) { raw } }`]: {
-    variables: { readonly roomId: string; readonly eventId: string }
+  [`
+    query OneEvent($roomId: ID!, $eventId: ID!, $includeUnredacted: Boolean) {
+      event(roomId: $roomId, eventId: $eventId, includeUnredacted: $includeUnredacted) { raw }
+    }
+  `]: {
+    variables: { readonly roomId: string; readonly eventId: string; readonly includeUnredacted?: boolean | null | undefined }
     result: { readonly event: ({ readonly raw: JsonText }) }
   }
   [`
@@ -810,6 +848,10 @@ export interface Documents {
     variables: {  }
     result: { readonly joinedRooms: readonly (string)[] }
   }
+  [`query RtcTransports { rtcTransports }`]: {
+    variables: {  }
+    result: { readonly rtcTransports: readonly (object)[] }
+  }
   [`
     mutation SendToDevice($eventType: String!, $txnId: String!, $messages: JsonObject!) {
       sendToDevice(eventType: $eventType, txnId: $txnId, messages: $messages)
@@ -829,6 +871,42 @@ export interface Documents {
   `]: {
     variables: { readonly since?: string | null | undefined; readonly timeoutMs?: number | null | undefined; readonly filter?: string | null | undefined; readonly fullState?: boolean | null | undefined; readonly setPresence?: string | null | undefined; readonly stateAfter?: StateAfter | null | undefined; readonly previews?: boolean | null | undefined }
     result: { readonly sync: JsonText }
+  }
+  [`query ThirdPartyProtocols { thirdPartyProtocols { protocol metadata } }`]: {
+    variables: {  }
+    result: { readonly thirdPartyProtocols: readonly (({ readonly protocol: string; readonly metadata: object }))[] }
+  }
+  [`query ThirdPartyProtocol($protocol: String!) { thirdPartyProtocol(protocol: $protocol) { metadata } }`]: {
+    variables: { readonly protocol: string }
+    result: { readonly thirdPartyProtocol: ({ readonly metadata: object }) }
+  }
+  [`
+    query ThirdPartyUsers($protocol: String!, $fields: JsonObject) {
+      thirdPartyUsers(protocol: $protocol, fields: $fields) { userId protocol fields }
+    }
+  `]: {
+    variables: { readonly protocol: string; readonly fields?: object | null | undefined }
+    result: { readonly thirdPartyUsers: readonly (({ readonly userId: string; readonly protocol: string; readonly fields: object }))[] }
+  }
+  [`
+    query ThirdPartyUsersById($userId: ID!) { thirdPartyUsersById(userId: $userId) { userId protocol fields } }
+  `]: {
+    variables: { readonly userId: string }
+    result: { readonly thirdPartyUsersById: readonly (({ readonly userId: string; readonly protocol: string; readonly fields: object }))[] }
+  }
+  [`
+    query ThirdPartyLocations($protocol: String!, $fields: JsonObject) {
+      thirdPartyLocations(protocol: $protocol, fields: $fields) { alias protocol fields }
+    }
+  `]: {
+    variables: { readonly protocol: string; readonly fields?: object | null | undefined }
+    result: { readonly thirdPartyLocations: readonly (({ readonly alias: string; readonly protocol: string; readonly fields: object }))[] }
+  }
+  [`
+    query ThirdPartyLocationsByAlias($alias: String!) { thirdPartyLocationsByAlias(alias: $alias) { alias protocol fields } }
+  `]: {
+    variables: { readonly alias: string }
+    result: { readonly thirdPartyLocationsByAlias: readonly (({ readonly alias: string; readonly protocol: string; readonly fields: object }))[] }
   }
   [`
     mutation SetTyping($roomId: ID!, $userId: ID!, $typing: Boolean!, $timeoutMs: Int) {

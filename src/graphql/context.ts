@@ -5,6 +5,7 @@ import type { Ports } from '../ports.ts'
 import type { Shard } from '../storage/storage.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { standingOf, userLocked } from '../users/standing.ts'
 
 /** The process's instances: finds the one that a request means. */
 export interface Host {
@@ -16,16 +17,19 @@ export interface Host {
   defaultInstance(): Promise<Instance>
   byOwner(localpart: string, domain: string): Promise<Instance | null>
   /**
-   * `ip`: the address of the peer, for the device list. Throws 401 (no such token, a prefix that disagrees, a locked user) or 503 (another
-   * process has the instance).
+   * `ip`: the address of the peer, for the device list. Throws 401 (no such token, a prefix that disagrees, a suspended homeserver) or 503
+   * (another process has the instance).
    */
   authenticate(token: string, prefix: string | null, ip?: string | null): Promise<Identity>
   /** The actor that an appservice acts as: `?user_id=` and `?device_id=`. Throws 403 outside its namespaces. */
   masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor>
   /** Nobody uses a suspended one, with a token or without. */
   isSuspended(instance: Instance): boolean
-  /** Calls `end` with the 401 when the actor's token is revoked or expires, at once if it did; what comes back stops listening. */
-  onSessionEnd(actor: Actor, end: (error: MatrixError) => void): () => void
+  /**
+   * Calls `end` with the 401 when the actor's token is revoked or expires, or its user is locked, at once if that was so already; what comes
+   * back stops listening.
+   */
+  onSessionEnd(instance: Instance, actor: Actor, end: (error: MatrixError) => void): () => void
 }
 
 export type { Instance }
@@ -49,6 +53,8 @@ export interface Context {
   readonly ts: number | undefined
   /** counts the root fields of a client's operation; throws M_LIMIT_EXCEEDED. The shim's own operations were counted with their request. */
   readonly charge?: ((fields: readonly string[]) => void) | undefined
+  /** gives the place in the homeserver's line back: for who waits for somebody else */
+  release?(): void
   /** the path named the homeserver: no secret may lead to another */
   readonly prefixed?: boolean
 }
@@ -62,10 +68,15 @@ export function requireActive(host: Host, instance: Instance): Instance {
   return instance
 }
 
+/** 401 M_USER_LOCKED with soft_logout for who is locked. https://spec.matrix.org/v1.19/client-server-api/#account-locking */
+export function requireUnlocked({ instance, actor }: Pick<Context, 'instance' | 'actor'>): void {
+  if (standingOf(instance, actor).locked) throw userLocked()
+}
+
 /** What `wait` gives; its signal is aborted by the end of the connection and by that of the session, which is then the answer: 401. */
 export async function whileInSession<T>(context: Context, wait: (signal: AbortSignal) => Promise<T>): Promise<T> {
   const session = new AbortController()
-  const stopListening = context.host.onSessionEnd(requireActor(context), (error) => session.abort(error))
+  const stopListening = context.host.onSessionEnd(context.instance, requireActor(context), (error) => session.abort(error))
   try {
     return await wait(AbortSignal.any([context.signal, session.signal]))
   } finally {

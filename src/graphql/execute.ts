@@ -13,7 +13,7 @@ import {
 import { compileQuery, isCompiledQuery } from 'graphql-jit'
 import { MatrixError } from '../errors.ts'
 import type { Context } from './context.ts'
-import { allowsPuppets } from './guard.ts'
+import { allowsLocked, allowsPuppets } from './guard.ts'
 
 export { flow, JsonText, type Piece, writeJson } from './json-text.ts'
 
@@ -29,6 +29,8 @@ export interface Operation {
   readonly name: string
   /** whether an appservice acting as the owner may run it */
   readonly puppet: boolean
+  /** whether who is locked may run it */
+  readonly locked: boolean
   /** names of its root fields */
   readonly fields: readonly string[]
   /** Validates and compiles ahead of the first run. */
@@ -59,6 +61,7 @@ export function prepare(schema: GraphQLSchema, source: string, engine: Engine): 
   return {
     name,
     puppet: fields.every(allowsPuppets),
+    locked: fields.every(allowsLocked),
     fields: fields.map((field) => field.name),
     warm() {
       ready ??= make()

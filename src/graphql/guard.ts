@@ -3,6 +3,8 @@
  *
  * - **Puppets.** An appservice acting as the instance's owner may use a root field only when its extensions say `puppet: true`, and never a
  *   field that says `puppet: false`. Rules that depend on the room stand in the domain function.
+ * - **Locked people** may use a root field only when its extensions say `locked: true`.
+ * - **Suspended people** may use all root fields but those whose extensions say `suspended: false`, or say it of these arguments.
  * - **Identifiers.** NUL and lone surrogates in ID and String arguments are refused: PostgreSQL refuses or silently changes them.
  */
 import {
@@ -17,12 +19,22 @@ import {
   isObjectType,
 } from 'graphql'
 import { forbidden, MatrixError } from '../errors.ts'
-import type { Context } from './context.ts'
+import type { Actor } from '../users/actor.ts'
+import { standingOf, userSuspended } from '../users/standing.ts'
+import { type Context, requireUnlocked } from './context.ts'
 
 /** Whether an appservice acting as the owner may use this root field. */
 export function allowsPuppets(field: GraphQLField<unknown, Context>): boolean {
   return field.extensions['puppet'] === true
 }
+
+/** Whether who is locked may use this root field. */
+export function allowsLocked(field: GraphQLField<unknown, Context>): boolean {
+  return field.extensions['locked'] === true
+}
+
+/** Whether who is suspended may use this root field, with these arguments where it depends on them. */
+type Suspended = boolean | ((args: Readonly<Record<string, unknown>>, actor: Actor) => boolean)
 
 /** Wraps the resolvers of the schema in place. */
 export function guard(schema: GraphQLSchema): GraphQLSchema {
@@ -31,12 +43,16 @@ export function guard(schema: GraphQLSchema): GraphQLSchema {
   for (const type of Object.values(schema.getTypeMap())) {
     if (!isObjectType(type) || type.name.startsWith('__')) continue
     for (const field of Object.values(type.getFields())) {
-      const open = roots.includes(type) ? allowsPuppets(field) : field.extensions['puppet'] !== false
+      const isRoot = roots.includes(type)
+      const open = isRoot ? allowsPuppets(field) : field.extensions['puppet'] !== false
       const check = argumentsCheck(field.args)
-      if (open && !check) continue
+      if (open && !check && !isRoot) continue
+      const suspended = (field.extensions['suspended'] ?? true) as Suspended
+      if (suspended === false) field.description += ' M_USER_SUSPENDED for who is suspended.'
       const resolver = type === subscription ? 'subscribe' : 'resolve'
       const inner = field[resolver] ?? defaultFieldResolver
       field[resolver] = (source, args, context: Context, info) => {
+        if (isRoot) checkStanding(context, allowsLocked(field), suspended, args)
         if (!open && context.actor?.puppet) throw forbidden('An appservice may not do this for the owner')
         check?.(args)
         return inner(source, args, context, info)
@@ -44,6 +60,14 @@ export function guard(schema: GraphQLSchema): GraphQLSchema {
     }
   }
   return schema
+}
+
+function checkStanding(context: Context, locked: boolean, suspended: Suspended, args: Readonly<Record<string, unknown>>): void {
+  const { instance, actor } = context
+  if (!actor) return
+  if (!locked) requireUnlocked(context)
+  if (suspended === true || !standingOf(instance, actor).suspended) return
+  if (suspended === false || !suspended(args, actor)) throw userSuspended()
 }
 
 type Check = (value: unknown) => void

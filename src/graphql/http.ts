@@ -119,7 +119,8 @@ function addRoute(app: FastifyInstance, options: GraphqlOptions): void {
         const identity = await door.identify(request.headers, query, prefix, ip)
         const userAgent = request.headers['user-agent'] ?? null
         const charge = (fields: readonly string[]) => door.charge({ ...identity, ip }, fields)
-        const from = { signal: closed.signal, ip, userAgent, prefixed: prefix !== null, charge }
+        const release = () => request.held?.release?.()
+        const from = { signal: closed.signal, ip, userAgent, prefixed: prefix !== null, charge, release }
         request.held = { context: newContext(host, identity, from), release: null }
         // Without a token the place is taken when the body is there: bodies that never end would keep all places.
         if (identity.actor) await enter(request.held, reply)

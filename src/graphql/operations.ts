@@ -28,7 +28,7 @@ const controllers = new WeakMap<object, AbortController>()
 export function newContext(
   host: Host,
   identity: Pick<Context, 'instance' | 'actor'> | Identity,
-  from: Pick<Context, 'signal' | 'ip' | 'userAgent' | 'prefixed' | 'charge'> & { readonly ts?: number | undefined },
+  from: Pick<Context, 'signal' | 'ip' | 'userAgent' | 'prefixed' | 'charge' | 'release'> & { readonly ts?: number | undefined },
 ): Context {
   const controller = new AbortController()
   const context: Context = {
@@ -41,6 +41,7 @@ export function newContext(
     ts: from.ts,
     prefixed: from.prefixed ?? false,
     charge: from.charge,
+    ...(from.release && { release: from.release }),
   }
   controllers.set(context, controller)
   return context
@@ -71,7 +72,7 @@ export async function runSubscription(args: ExecutionArgs): Promise<AsyncIterabl
   )
   // A generator that waits cannot be returned from outside: the signal ends what it waits for first.
   const end = (reason?: MatrixError) => controllers.get(context)?.abort(reason)
-  const stopListening = context.actor ? context.host.onSessionEnd(context.actor, end) : () => undefined
+  const stopListening = context.actor ? context.host.onSessionEnd(context.instance, context.actor, end) : () => undefined
   let done = false
   const finish = async (error: unknown): Promise<IteratorResult<WrittenResult>> => {
     done = true

@@ -96,10 +96,10 @@ async function load({ host, schema, door }: GraphqlOptions) {
       }
     },
     execute: async (args) => {
-      const { instance, signal } = args.contextValue as Context
-      const release = await door.enter(instance, signal)
+      const context = args.contextValue as Context
+      const release = await door.enter(context.instance, context.signal)
       try {
-        return await runOnce(args)
+        return await runOnce({ ...args, contextValue: { ...context, release } satisfies Context })
       } finally {
         release()
       }

@@ -1,4 +1,6 @@
 /** What GET /versions says: only what works. https://spec.matrix.org/v1.19/client-server-api/#get_matrixclientversions */
+import type { Config } from '../config.ts'
+
 export const supportedVersions: readonly string[] = [
   ...['r0.0.1', 'r0.1.0', 'r0.2.0', 'r0.3.0', 'r0.4.0', 'r0.5.0', 'r0.6.0', 'r0.6.1'],
   // None after v1.12: what later ones promise is not all here, and clients need no more.
@@ -40,4 +42,32 @@ export const unstableFeatures: Readonly<Record<string, boolean>> = {
   'com.beeper.ephemeral': true,
   // a device that gathers room keys while nobody is logged in
   'org.matrix.msc3814': true,
+  // rooms in common with somebody
+  'uk.half-shot.msc2666.query_mutual_rooms': true,
+  'uk.half-shot.msc2666.query_mutual_rooms.stable': true,
+  // what calls run over
+  'org.matrix.msc4143': true,
+  'org.matrix.msc4143.stable': true,
+  // all that somebody said, redacted at once
+  'org.matrix.msc4194': true,
+  // what a redacted event said
+  'fi.mau.msc2815': true,
+  // administrators lock and suspend people
+  'uk.timedout.msc4323': true,
+  'uk.timedout.msc4323.stable': true,
+}
+
+/** What a setting can turn off. */
+const configured: Readonly<Record<string, (config: Config) => boolean>> = {
+  'fi.mau.msc2815': ({ redactedContentDays }) => redactedContentDays > 0,
+  'org.matrix.msc4143': hasCalls,
+  'org.matrix.msc4143.stable': hasCalls,
+}
+
+function hasCalls({ rtcLivekitUrl }: Config): boolean {
+  return rtcLivekitUrl !== null
+}
+
+export function configuredFeatures(config: Config): Readonly<Record<string, boolean>> {
+  return Object.fromEntries(Object.entries(unstableFeatures).filter(([flag]) => configured[flag]?.(config) ?? true))
 }

@@ -72,6 +72,18 @@ export async function setPasswordIn(
   return setPassword(name ? await host.instance(name) : asking, actor, args)
 }
 
+/** The asking instance, or the one that the administrator of the host names. Errors: M_FORBIDDEN, M_NOT_FOUND. */
+export async function administeredInstance(
+  host: InstanceHost,
+  asking: Instance,
+  actor: Actor,
+  name: string | null | undefined,
+): Promise<Instance> {
+  if (!name || name === asking.name) return asking
+  requireAdministrator(asking, actor)
+  return host.instance(name)
+}
+
 /** Its tokens answer 401 M_USER_LOCKED until it is resumed; deliveries rest. */
 export async function suspendInstance(host: InstanceHost, asking: Instance, actor: Actor, name: string): Promise<boolean> {
   requireAdministrator(asking, actor)

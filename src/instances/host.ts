@@ -13,6 +13,7 @@ import type { InstanceRow, SecretRow } from '../storage/tables.ts'
 import type { Instance, Upward } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { confirmRefresh, noteUse } from '../users/sessions.ts'
+import { onLock, standingOfRow } from '../users/standing.ts'
 import { startCleaning } from './cleaning.ts'
 import { jobKinds } from './job-kinds.ts'
 import { masquerade } from './masquerade.ts'
@@ -270,8 +271,9 @@ export class InstanceHost {
     this.ends.revoke(hash)
   }
 
-  onSessionEnd(actor: Actor, end: (error: MatrixError) => void): () => void {
-    return this.ends.onEnd(actor, end)
+  onSessionEnd(instance: Instance, actor: Actor, end: (error: MatrixError) => void): () => void {
+    const stops = [this.ends.onEnd(actor, end), onLock(instance, actor, end)]
+    return () => stops.forEach((stop) => void stop())
   }
 
   async [Symbol.asyncDispose](): Promise<void> {
@@ -308,6 +310,7 @@ export class InstanceHost {
         admin: user.admin === 1,
         tokenHash: hash,
         tokenExpiresAt: secret.expiresAt,
+        standing: standingOfRow(user),
       }
       const known: KnownToken = { secret, instance, actor, notedAt: 0 }
       // Lost while we read: remembered, it would be answered with 503 for ever.

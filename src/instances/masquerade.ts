@@ -3,6 +3,7 @@ import { forbidden, MatrixError } from '../errors.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { parseRegistration, type Registration } from '../users/registrations.ts'
+import { standingOfRow } from '../users/standing.ts'
 
 /** `?user_id=` and `?device_id=`. Errors: M_FORBIDDEN outside the appservice's namespaces, M_UNKNOWN_DEVICE. */
 export async function masquerade(instance: Instance, actor: Actor, as: { userId?: string; deviceId?: string }): Promise<Actor> {
@@ -15,7 +16,8 @@ export async function masquerade(instance: Instance, actor: Actor, as: { userId?
     // A namespace never covers a user with a login.
     const covered = registration.namespaces.users.matches(as.userId) && user?.kind !== 'person'
     if (!puppet && !covered) throw forbidden(`Application service cannot masquerade as this user (${as.userId}).`)
-    acting = { ...actor, user: user?.key ?? null, userId: as.userId, puppet, device: null }
+    const standing = user ? { standing: standingOfRow(user) } : {}
+    acting = { ...actor, user: user?.key ?? null, userId: as.userId, puppet, device: null, ...standing }
   }
   if (as.deviceId === undefined) return acting
   const device =

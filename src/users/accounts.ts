@@ -11,7 +11,8 @@ import type { Actor } from './actor.ts'
 import { checkPassword, hashPassword, verifyPassword } from './passwords.ts'
 import { registrations } from './registrations.ts'
 import { beginSession, devicesOf, type NewSession, removeDevices, removeSecret, type Session } from './sessions.ts'
-import { ensureUser, findUser, makeUser } from './users.ts'
+import { standingOfRow, userLocked } from './standing.ts'
+import { ensureUser, findUser, makeUser, requireActive } from './users.ts'
 
 export const jwtType = 'org.matrix.login.jwt'
 
@@ -21,7 +22,7 @@ export function fullUserId(instance: Instance, user: string): string {
   return `@${user.replace(/^@/, '').toLowerCase()}:${instance.userDomain}`
 }
 
-/** Errors: M_FORBIDDEN for a wrong name or password alike, M_USER_DEACTIVATED. */
+/** Errors: M_FORBIDDEN for a wrong name or password alike, M_USER_DEACTIVATED, M_USER_LOCKED. */
 export async function loginWithPassword(instance: Instance, args: { user: string; password: string } & NewSession): Promise<Session> {
   const userId = fullUserId(instance, args.user)
   const known = await instance.storage.first('user', { userId })
@@ -30,12 +31,12 @@ export async function loginWithPassword(instance: Instance, args: { user: string
   return command(instance, (decision) => {
     const user = findUser(decision, userId)
     if (!user || user.passwordHash !== known.passwordHash) throw forbidden('Invalid username or password')
-    requireActive(user)
+    requireWelcome(user)
     return beginSession(decision, user, args)
   })
 }
 
-/** Single use, within two minutes. Errors: M_FORBIDDEN. */
+/** Single use, within two minutes. Errors: M_FORBIDDEN, M_USER_LOCKED. */
 export function loginWithToken(instance: Instance, args: { token: string } & NewSession): Promise<Session> {
   const hash = hashSecret(args.token)
   return command(instance, (decision) => {
@@ -46,18 +47,18 @@ export function loginWithToken(instance: Instance, args: { token: string } & New
     removeSecret(decision, hash)
     const user = decision.get('user', { key: secret.user })
     if (!user) throw forbidden('Invalid login token')
-    requireActive(user)
+    requireWelcome(user)
     return beginSession(decision, user, args)
   })
 }
 
-/** `org.matrix.login.jwt`: HS256 with the configured secret; `sub` names the user, who is made when missing. Errors: M_FORBIDDEN. */
+/** `org.matrix.login.jwt`: HS256 with the configured secret; `sub` names the user, who is made when missing. Errors: M_FORBIDDEN, M_USER_LOCKED. */
 export async function loginWithJwt(instance: Instance, args: { token: string } & NewSession): Promise<Session> {
   const userId = await userOfJwt(instance, args.token)
   return command(instance, (decision) => {
     const user = findUser(decision, userId) ?? makeUser(decision, { userId, kind: 'person' })
     if (user.kind !== 'person') throw forbidden('Invalid JWT: not a person')
-    requireActive(user)
+    requireWelcome(user)
     return beginSession(decision, user, args)
   })
 }
@@ -80,7 +81,7 @@ export async function userOfJwt(instance: Instance, token: string): Promise<stri
   return fullUserId(instance, subject)
 }
 
-/** `m.login.application_service`: a user of the appservice's namespace, or its bot. Errors: M_EXCLUSIVE, M_FORBIDDEN. */
+/** `m.login.application_service`: a user of the appservice's namespace, or its bot. Errors: M_EXCLUSIVE, M_FORBIDDEN, M_USER_DEACTIVATED. */
 export function loginAsAppservice(instance: Instance, actor: Actor, args: { user: string } & NewSession): Promise<Session> {
   return command(instance, (decision) => {
     const userId = bridgeUserId(instance, args.user)
@@ -91,6 +92,8 @@ export function loginAsAppservice(instance: Instance, actor: Actor, args: { user
     if (!bot && (!registration.namespaces.users.matches(userId) || user?.kind === 'person')) {
       throw new MatrixError('M_EXCLUSIVE', `${userId} is not in the appservice's namespaces`)
     }
+    // Of a ghost that was left behind when its bridge was deleted nothing is used before it is adopted.
+    if (user) requireActive(user)
     return beginSession(decision, user ?? ensureUser(decision, userId, actor.appservice), args)
   })
 }
@@ -203,6 +206,8 @@ export function useRegistrationToken(decision: Decision, token: string): void {
   decision.put('registrationToken', { ...row, used: row.used + 1 })
 }
 
-export function requireActive(user: UserRow): void {
-  if (user.status === 'deactivated') throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated')
+/** Errors: M_USER_DEACTIVATED, M_USER_LOCKED. */
+function requireWelcome(user: UserRow): void {
+  requireActive(user)
+  if (standingOfRow(user).locked) throw userLocked()
 }

@@ -1,3 +1,5 @@
+import type { Standing } from './standing.ts'
+
 /** Who is asking. Made from a token by users/sessions.ts; every domain function checks against it. */
 export interface Actor {
   /** key of the user, null while a masqueraded user does not exist yet: a command makes it in its own commit */
@@ -13,4 +15,6 @@ export interface Actor {
   readonly tokenHash: string
   /** when the access token ends by itself, ms since the epoch; null or left out: never */
   readonly tokenExpiresAt?: number | null
+  /** as the user's row said when the token was looked up; users/standing.ts knows what it is now */
+  readonly standing?: Standing
 }

@@ -33,7 +33,7 @@ export function loginFlows(instance: Instance): LoginFlow[] {
 
 /**
  * Errors: M_FORBIDDEN for wrong credentials, M_USER_DEACTIVATED, M_LIMIT_EXCEEDED after many wrong ones, M_MISSING_PARAM,
- * M_MISSING_TOKEN and M_EXCLUSIVE for appservices, M_UNKNOWN (400) for a type that is not offered.
+ * M_MISSING_TOKEN and M_EXCLUSIVE for appservices, M_UNKNOWN (400) for a type that is not offered, M_INVALID_PARAM for the device id.
  */
 export async function login(instance: Instance, actor: Actor | null, request: LoginRequest): Promise<Session> {
   if (request.type === 'm.login.application_service') {

@@ -7,7 +7,8 @@ import type { DeviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import { type Instance, local } from '../stream/instance.ts'
 import type { Actor } from './actor.ts'
-import { actingUser, requireUser } from './users.ts'
+import { standingOfRow, userLocked } from './standing.ts'
+import { actingUser, requireActive, requireUser } from './users.ts'
 
 /** Of a user. The longest unused session ends when one more begins. */
 export const mostDevices = 100
@@ -39,13 +40,19 @@ export interface NewSession {
   readonly ip?: string | null
 }
 
-/** Begins a session on a new device, or anew on one that exists: its old tokens end, its name and its keys stay. */
+/**
+ * Begins a session on a new device, or anew on one that exists: its old tokens end, its name and its keys stay. Errors: M_INVALID_PARAM for an id
+ * that no session may have.
+ */
 export function beginSession(decision: Decision, user: UserRow, session: NewSession): Session {
   const { instance } = decision
   const deviceId = session.deviceId || newDeviceId(instance.ports)
   if (session.deviceId) checkDeviceId(decision, user, deviceId)
   // Only a device that the client named can exist already. (A decision that looked up what it drew at random would never end.)
   const old = session.deviceId ? decision.get('device', { user: user.key, deviceId }) : null
+  // MSC3814: who logs in keeps an id and keys of their own, and reads what the dehydrated device gathered.
+  if (old?.accessHash === null && decision.get('dehydratedDevice', { user: user.key })?.deviceId === deviceId)
+    throw invalidParam(`${deviceId} is a dehydrated device`)
   if (old) endTokens(decision, old)
   else makeRoom(decision, user)
   const device: DeviceRow = {
@@ -62,9 +69,10 @@ export function beginSession(decision: Decision, user: UserRow, session: NewSess
 
 /**
  * A device without tokens, as appservices make them for their users (MSC4190). It stays until it is deleted. Errors: M_INVALID_PARAM for the id,
- * M_FORBIDDEN when the user has as many as can be.
+ * M_FORBIDDEN when the user has as many as can be, M_USER_DEACTIVATED for a request that was on its way when its user was deactivated.
  */
 export function makeDevice(decision: Decision, user: UserRow, deviceId: string, displayName: string | null): DeviceRow {
+  requireActive(user)
   checkDeviceId(decision, user, deviceId)
   makeRoom(decision, user)
   const device = { ...newDevice(decision, user, deviceId, displayName), position: decision.takePosition() }
@@ -128,7 +136,7 @@ function giveTokens(
 
 /**
  * New tokens for a refresh token. The pair before stays valid until the new one is used, so that a lost answer can be asked for again.
- * Errors: M_UNKNOWN_TOKEN.
+ * Errors: M_UNKNOWN_TOKEN, M_USER_LOCKED.
  */
 export function refreshSession(instance: Instance, refreshToken: string): Promise<Session> {
   const hash = hashSecret(refreshToken)
@@ -137,6 +145,7 @@ export function refreshSession(instance: Instance, refreshToken: string): Promis
     const user = secret && secret.kind === 'refresh' && secret.instance === instance.key ? decision.get('user', { key: secret.user }) : null
     const device = user && secret?.device ? decision.get('device', { user: user.key, deviceId: secret.device }) : null
     if (!user || !device) throw new MatrixError('M_UNKNOWN_TOKEN', 'Unknown refresh token')
+    if (standingOfRow(user).locked) throw userLocked()
     let before = device
     if (device.refreshHash !== hash) {
       // Asked again with the old one: the answer was lost, so what it brought ends.

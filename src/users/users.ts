@@ -17,6 +17,11 @@ export function userOf(decision: Decision, key: number): UserRow {
   return user
 }
 
+/** Errors: M_USER_DEACTIVATED. */
+export function requireActive(user: UserRow): void {
+  if (user.status === 'deactivated') throw new MatrixError('M_USER_DEACTIVATED', 'This account has been deactivated')
+}
+
 /** The row of who is asking; a masqueraded user of the appservice's namespace who does not exist yet is made in the same commit. */
 export function actingUser(decision: Decision, actor: Actor): UserRow {
   if (actor.user !== null) return userOf(decision, actor.user)
@@ -64,6 +69,7 @@ export function makeUser(decision: Decision, user: NewUser): UserRow {
     status: 'active',
     createdAt: decision.now,
     position,
+    suspendedAt: null,
   }
   decision.put('user', row)
   if (row.syncs) decision.set(syncersKey, [...syncingUsers(decision), row])

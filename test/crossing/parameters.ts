@@ -41,6 +41,7 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('aliasLocalpart', 'room_alias_name', 'aliasName'),
   ...of('event', 'eventId', 'fi.mau.event_id', 'thread_id', 'threadId', 'm.fully_read', 'm.read', 'm.read.private'),
   ...of('user', 'userId', 'user_id', 'user', 'invite', 'com.beeper.initial_members', 'initialMembers', 'createInstance.owner'),
+  ...of('user', 'userid'),
   ...of('localpart', 'username', 'registerBeeperBridge.user', 'getBeeperBridge.user', 'deleteBeeperBridge.user'),
   ...of('localpart', 'manageRegisterBridge.user', 'manageGetBridge.user', 'manageDeleteBridge.user', 'execBeeperBridge.user'),
   ...of('localpart', 'reportStateOfBbctl.user'),
@@ -79,7 +80,17 @@ const kinds: ReadonlyMap<string, Kind> = new Map<string, Kind>([
   ...of('content', 'auth_data', 'authData', 'session_data', 'sessionData', 'device_data', 'deviceData'),
   // Each user's own: a version of the backup, a key in it, a place in it or in what a dehydrated device was sent.
   ...of('none', 'version', 'algorithm', 'sessionId', 'keys.after', 'keys.before', 'next_batch', 'dehydratedMessages.from'),
-  ...of('none', 'getDehydratedDeviceEvents.from', 'first_message_index', 'forwarded_count', 'firstMessageIndex', 'forwardedCount'),
+  ...of(
+    'none',
+    'getDehydratedDeviceEvents.from',
+    'batch_token',
+    'first_message_index',
+    'forwarded_count',
+    'firstMessageIndex',
+    'forwardedCount',
+  ),
+  // A place among rooms in common, numbered in each homeserver.
+  ...of('none', 'getMutualRooms.from', 'mutualRooms.after', 'mutualRooms.before'),
   // Of one homeserver: jobs are numbered in each.
   ...of('none', 'job.id'),
   ...of('none', 'display_name', 'id_server'),

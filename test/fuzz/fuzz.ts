@@ -134,17 +134,27 @@ export class Fuzz implements AsyncDisposable {
   async renew(): Promise<void> {
     const { server } = this
     this.home = { ...this.home, instance: await server.server.host.defaultInstance() }
-    if (this.tokens.size === 0 || !(await this.isWhole())) {
+    const administrator = server.client(this.tokens.get('administrator') ?? server.administrator.token)
+    const works = (await administrator.get('/account/whoami')).status === 200
+    const { userId } = server.administrator
+    this.tokens.set('administrator', works ? administrator.token : (await sessionOf(server, this.home.instance, userId)).accessToken)
+    await this.forgive()
+    if (!this.tokens.has('owner') || !(await this.isWhole())) {
       this.home = await furnish(server, 'default', ++this.turns)
       const { owner, person, asToken } = this.home
       for (const actor of ['bot', 'ghost', 'puppet'] as const) this.tokens.set(actor, asToken)
       this.tokens.set('owner', owner.token).set('person', person.token)
     }
-    const administrator = server.client(this.tokens.get('administrator') ?? server.administrator.token)
-    const works = (await administrator.get('/account/whoami')).status === 200
-    const { userId } = server.administrator
-    this.tokens.set('administrator', works ? administrator.token : (await sessionOf(server, this.home.instance, userId)).accessToken)
     this.logged.length = 0
+  }
+
+  /** Who was locked or suspended would be refused everything, and nothing behind the refusals be looked at. */
+  private async forgive(): Promise<void> {
+    const administrator = this.server.client(this.tokens.get('administrator')!)
+    for (const { userId } of [this.home.owner, this.home.person]) {
+      await administrator.put(`/_matrix/client/v1/admin/lock/${encodeURIComponent(userId)}`, { locked: false })
+      await administrator.put(`/_matrix/client/v1/admin/suspend/${encodeURIComponent(userId)}`, { suspended: false })
+    }
   }
 
   /** Whether the portal has its three members, and all of them a token. Who left is asked in again. */

@@ -72,12 +72,13 @@ const anywhere = {
 
 /** What everybody may ask without a token. */
 const open = {
-  rest: ['getVersions', 'getRoomIdByAlias', 'getRoomVisibilityOnDirectory', 'getPublicRooms', 'queryPublicRooms'],
+  rest: ['getVersions', 'getRtcTransports', 'getRoomIdByAlias', 'getRoomVisibilityOnDirectory', 'getPublicRooms', 'queryPublicRooms'],
   sdl: [
     'query versions',
     'query position',
     'query loginFlows',
     'query homeserverUrl',
+    'query rtcTransports',
     'query publicRooms',
     'query roomOfAlias',
     'query roomListed',
@@ -89,7 +90,7 @@ let home: Home
 let turns = 0
 
 before(async () => {
-  server = await startServer()
+  server = await startServer({ config: { rtcLivekitUrl: 'https://rtc.example.com' } })
   home = await furnish(server, 'default')
 })
 after(() => server[Symbol.asyncDispose]())

@@ -18,7 +18,8 @@ let owner: Client
 let bridge: ExampleBridge
 
 before(async () => {
-  server = await startServer()
+  // With all settings that flags need.
+  server = await startServer({ config: { rtcLivekitUrl: 'https://rtc.example.com' } })
   owner = server.owner
   const address = '/_matrix/asmux/mxauth/appservice/owner/sh-surface'
   const registration = (await owner.put(address, { push: true, address: 'http://127.0.0.1:1', receive_ephemeral: true })).body
@@ -339,7 +340,7 @@ const beeperKeys = [
 ]
 
 describe('what a bridge is asked', () => {
-  test('a bridge is sent transactions and pings, and never asked for users, rooms or third parties', async () => {
+  test('a bridge is sent transactions, pings and questions of the specification, and nothing else', async () => {
     await using listener = await listen()
     const address = '/_matrix/asmux/mxauth/appservice/owner/sh-asked'
     const { as_token } = accepted(await owner.put(address, { push: true, address: listener.url }))
@@ -355,7 +356,7 @@ describe('what a bridge is asked', () => {
     assert.ok(asked.includes('POST /_matrix/app/v1/ping'))
     assert.deepEqual(
       asked.filter((line) => !/^(PUT \/_matrix\/app\/v1\/transactions\/[^/]+|POST \/_matrix\/app\/v1\/ping)$/.test(line)),
-      [],
+      ['unknown', 'nobody'].map((name) => `GET /_matrix/app/v1/users/${path(`@sh-asked_${name}:example.com`)}`),
     )
   })
 

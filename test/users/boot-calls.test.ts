@@ -43,7 +43,11 @@ describe('versions', () => {
       'ephemeral',
     )
     const others = ['fi.mau.msc2246.stable', 'fi.mau.msc2659.stable', 'org.matrix.msc3916.stable']
+    others.push('uk.half-shot.msc2666.query_mutual_rooms', 'uk.half-shot.msc2666.query_mutual_rooms.stable')
     others.push('uk.tcpip.msc4133', 'uk.tcpip.msc4133.stable', 'org.matrix.e2e_cross_signing', 'org.matrix.msc3814')
+    others.push('uk.timedout.msc4323', 'uk.timedout.msc4323.stable')
+    others.push('org.matrix.msc4194')
+    others.push('fi.mau.msc2815')
     assert.deepEqual(Object.keys(body.unstable_features).sort(), [...beeper.map((name) => `com.beeper.${name}`), ...others].sort())
   })
 })

@@ -151,7 +151,7 @@ builder.mutationFields((t) => ({
   login: t.field({
     type: SessionType,
     description:
-      'Begins a session. Needs no token, except `m.login.application_service`. Errors: M_FORBIDDEN for wrong credentials, M_USER_DEACTIVATED, M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_EXCLUSIVE.',
+      'Begins a session. Needs no token, except `m.login.application_service`. Errors: M_FORBIDDEN for wrong credentials, M_USER_DEACTIVATED, M_USER_LOCKED, M_LIMIT_EXCEEDED, M_MISSING_PARAM, M_EXCLUSIVE, M_INVALID_PARAM for the id of a dehydrated device and for what is no id of a device.',
     args: { input: t.arg({ type: LoginInput, required: true }) },
     extensions: { puppet: false },
     resolve: async (_, { input }, context) => {
@@ -163,21 +163,21 @@ builder.mutationFields((t) => ({
   refreshSession: t.field({
     type: SessionType,
     description:
-      'New tokens for a refresh token. The pair before ends when the new one is used. Needs no access token. Errors: M_UNKNOWN_TOKEN.',
+      'New tokens for a refresh token. The pair before ends when the new one is used. Needs no access token. Errors: M_UNKNOWN_TOKEN, M_USER_LOCKED.',
     args: { refreshToken: t.arg.string({ required: true }) },
     extensions: { puppet: false },
     resolve: async (_, { refreshToken }, context) => refreshSession(await homeOf(context, refreshToken), refreshToken),
   }),
   logout: t.boolean({
     description:
-      'Ends the session that asks and what runs for it, subscriptions with M_UNKNOWN_TOKEN. Not for an appservice as the owner. Errors: M_FORBIDDEN without a device.',
-    extensions: { puppet: false },
+      'Ends the session that asks and what runs for it, subscriptions with M_UNKNOWN_TOKEN; also for who is locked. Not for an appservice as the owner. Errors: M_FORBIDDEN without a device.',
+    extensions: { puppet: false, locked: true },
     resolve: (_, __, context) => logout(context.instance, requireActor(context)),
   }),
   logoutAll: t.boolean({
     description:
-      'Ends all own sessions and what runs for them. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
-    extensions: { puppet: false },
+      'Ends all own sessions and what runs for them; also for who is locked. Not for an appservice as the owner. Errors: M_FORBIDDEN for a user who is not made yet.',
+    extensions: { puppet: false, locked: true },
     resolve: (_, __, context) => logoutAll(context.instance, requireActor(context)),
   }),
   register: t.field({

@@ -7,12 +7,9 @@ builder.queryFields((t) => ({
   capabilities: t.field({
     type: 'JsonObject',
     description:
-      'Capabilities by their Matrix names, `m.room_versions` among them. Anybody with a token; not for an appservice as the owner. No errors.',
+      'Capabilities by their Matrix names, `m.room_versions` among them; `m.account_moderation` for administrators only. Anybody with a token; not for an appservice as the owner. No errors.',
     extensions: { puppet: false },
-    resolve: (_, __, context) => {
-      requireActor(context)
-      return capabilities()
-    },
+    resolve: (_, __, context) => capabilities(requireActor(context)),
   }),
   homeserverUrl: t.string({
     nullable: true,

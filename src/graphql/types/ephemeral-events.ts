@@ -18,7 +18,7 @@ builder.mutationField('sendEphemeralEvent', (t) =>
       content: t.arg({ type: 'EventContent', required: true }),
       ts: t.arg({ type: 'Timestamp', description: 'when it happened; counts for appservices only' }),
     },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, { ts, ...args }, context) =>
       sendEphemeralEvent(context.instance, requireActor(context), { ...args, ts: ts ?? context.ts ?? null }),
   }),

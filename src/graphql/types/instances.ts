@@ -110,7 +110,7 @@ builder.mutationFields((t) => ({
   }),
 }))
 
-function hostOf(context: Context): InstanceHost {
+export function hostOf(context: Context): InstanceHost {
   if (!(context.host instanceof InstanceHost)) throw new MatrixError('M_UNRECOGNIZED', 'This host has no instances to administer')
   return context.host
 }

@@ -2,7 +2,7 @@
 import { requireUser } from '../../users/users.ts'
 import { builder } from '../builder.ts'
 import { requireActor } from '../context.ts'
-import { supportedVersions, unstableFeatures } from '../versions.ts'
+import { configuredFeatures, supportedVersions } from '../versions.ts'
 
 interface Versions {
   readonly versions: readonly string[]
@@ -39,7 +39,7 @@ builder.queryFields((t) => ({
     type: ServerVersions,
     description: 'What the Matrix face of this server supports. Needs no token. No errors.',
     extensions: { puppet: true },
-    resolve: () => ({ versions: supportedVersions, unstableFeatures }),
+    resolve: (_, __, { host }) => ({ versions: supportedVersions, unstableFeatures: configuredFeatures(host.config) }),
   }),
   whoami: t.field({
     type: WhoAmI,

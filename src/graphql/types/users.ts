@@ -1,4 +1,5 @@
 /** Users and what they show of themselves. */
+import { orMade, wereMade } from '../../appservices/queries.ts'
 import { changeProfile, setProfileField } from '../../rooms/profile-change.ts'
 import type { UserRow } from '../../storage/tables.ts'
 import { profileOf, readProfile, readProfileField, readUsers } from '../../users/profiles.ts'
@@ -47,7 +48,8 @@ const FoundUsers = builder.objectRef<Found>('FoundUsers').implement({
   }),
 })
 
-const reading = 'Needs a token unless profiles are public by configuration.'
+const reading =
+  'Needs a token unless profiles are public by configuration. With one, a bridge is asked for somebody of its namespace who does not exist yet.'
 
 builder.queryFields((t) => ({
   user: t.field({
@@ -56,14 +58,18 @@ builder.queryFields((t) => ({
     description: `Null for nobody and for users of other servers. ${reading} Errors: M_MISSING_TOKEN.`,
     args: { userId: t.arg.id({ required: true }) },
     extensions: { puppet: true },
-    resolve: (_, { userId }, context) => loadUser(context, userId),
+    resolve: async (_, { userId }, context) => {
+      const user = await loadUser(context, userId)
+      if (user || !(await wereMade(context, { userIds: [userId] }))) return user
+      return (await readUsers(context.instance, context.actor, [userId]))[0] ?? null
+    },
   }),
   profile: t.field({
     type: 'JsonObject',
     description: `The profile of a user; \`{}\` for one who set nothing. ${reading} Errors: M_MISSING_TOKEN, M_NOT_FOUND.`,
     args: { userId: t.arg.id({ required: true }) },
     extensions: { puppet: true },
-    resolve: (_, { userId }, context) => readProfile(context.instance, context.actor, userId),
+    resolve: (_, { userId }, context) => orMade(context, { userIds: [userId] }, () => readProfile(context.instance, context.actor, userId)),
   }),
   profileField: t.field({
     type: 'JSON',
@@ -71,7 +77,8 @@ builder.queryFields((t) => ({
     description: `One field of a profile. ${reading} Errors: M_MISSING_TOKEN, M_NOT_FOUND where it is not set; \`displayname\` and \`avatar_url\` are null then.`,
     args: { userId: t.arg.id({ required: true }), key: t.arg.string({ required: true, description: 'for example `displayname`' }) },
     extensions: { puppet: true },
-    resolve: (_, args, context) => readProfileField(context.instance, context.actor, args),
+    resolve: (_, args, context) =>
+      orMade(context, { userIds: [args.userId] }, () => readProfileField(context.instance, context.actor, args)),
   }),
   searchUsers: t.field({
     type: FoundUsers,
@@ -88,14 +95,14 @@ builder.mutationFields((t) => ({
     description:
       'The own display name, at most 256 characters; null takes it away. Joined rooms show it a moment later. Errors: M_INVALID_PARAM.',
     args: { displayName: t.arg.string() },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, { displayName }, context) => setOwn(context, 'displayname', displayName ?? null),
   }),
   setAvatarUrl: t.boolean({
     description:
       'The own avatar, an mxc:// URI of at most 1 000 characters; null takes it away. Joined rooms show it a moment later. Errors: M_INVALID_PARAM.',
     args: { avatarUrl: t.arg.string() },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, { avatarUrl }, context) => setOwn(context, 'avatar_url', avatarUrl ?? null),
   }),
   setProfileField: t.boolean({
@@ -106,7 +113,7 @@ builder.mutationFields((t) => ({
       key: t.arg.string({ required: true }),
       value: t.arg({ type: 'JSON' }),
     },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, { userId, key, value }, context) => setOwn(context, key, value ?? null, userId),
   }),
 }))
@@ -122,7 +129,7 @@ builder.mutationFields((t) => ({
       userId: t.arg.id({ description: 'who is asking, when left out' }),
       fields: t.arg({ type: 'JsonObject', required: true, description: fieldsText }),
     },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, { userId, fields }, context) =>
       changeProfile(context.instance, requireActor(context), { userId: userId ?? requireActor(context).userId, fields }),
   }),
@@ -132,7 +139,7 @@ builder.mutationFields((t) => ({
       userId: t.arg.id({ description: 'who is asking, when left out' }),
       fields: t.arg({ type: 'JsonObject', required: true, description: fieldsText }),
     },
-    extensions: { puppet: true },
+    extensions: { puppet: true, suspended: false },
     resolve: (_, { userId, fields }, context) =>
       changeProfile(context.instance, requireActor(context), { userId: userId ?? requireActor(context).userId, fields, whole: true }),
   }),
