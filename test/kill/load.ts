@@ -118,7 +118,7 @@ export class Load {
     const { user } = actor
     if (user !== null)
       return this.try((instance) =>
-        command(instance, (decision) => beginSession(decision, userOf(decision, user), { deviceId: `D${chance.between(0, 5)}` })),
+        command(instance, (decision) => beginSession(decision, userOf(decision, user), { deviceId: `S${chance.between(0, 5)}` })),
       )
   }
 
