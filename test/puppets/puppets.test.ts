@@ -13,7 +13,7 @@ import { startServer, type TestServer } from '../rig/server.ts'
 /** Bound to a room that has a user of the appservice. */
 const inRooms = {
   rest: [
-    ...['sendMessage', 'redactEvent', 'setRoomStateWithKey', 'getRoomStateWithKey', 'getRoomState'],
+    ...['sendMessage', 'redactEvent', 'redactUser', 'setRoomStateWithKey', 'getRoomStateWithKey', 'getRoomState'],
     ...['getRelatingEvents', 'getRelatingEventsWithRelType', 'getRelatingEventsWithRelTypeAndEventType', 'getThreadRoots'],
     ...['getOneRoomEvent', 'getRoomEvents', 'getEventContext', 'getMembersByRoom', 'getJoinedMembersByRoom', 'getLocalAliases'],
     ...['joinRoom', 'joinRoomById', 'knockRoom', 'inviteUser', 'kick', 'ban', 'unban', 'leaveRoom', 'forgetRoom'],
@@ -23,7 +23,7 @@ const inRooms = {
     ...['setPushRule', 'deletePushRule', 'setPushRuleEnabled', 'setPushRuleActions'],
   ],
   sdl: [
-    ...['mutation sendMessage', 'mutation redact', 'mutation sendState', 'query roomStateEvent', 'query roomState'],
+    ...['mutation sendMessage', 'mutation redact', 'mutation redactUser', 'mutation sendState', 'query roomStateEvent', 'query roomState'],
     ...[
       'query room',
       'query event',
