@@ -39,7 +39,10 @@ await onBothEngines('private data in sync', (place) => {
   test('what was redacted is nothing to read any more', async (t) => {
     await using rig = await SyncRig.start(await place(t))
     const roomId = await rig.room(rig.alice, {}, [rig.bob])
-    const ids = [await rig.say(rig.bob, roomId, 'one', { 'm.mentions': { user_ids: [rig.alice.userId] } }), await rig.say(rig.bob, roomId, 'two')]
+    const ids = [
+      await rig.say(rig.bob, roomId, 'one', { 'm.mentions': { user_ids: [rig.alice.userId] } }),
+      await rig.say(rig.bob, roomId, 'two'),
+    ]
     const counts = async (filter = {}) => (await rig.sync(rig.alice, filter)).rooms?.join?.[roomId]?.unread_notifications
     assert.deepEqual(await counts(), { notification_count: 2, highlight_count: 1 })
     const since = await rig.now(rig.alice)
