@@ -3,13 +3,13 @@
  * devices: of a time when transactions did not carry them.
  */
 import { removeCrossSigningKeys } from '../devices/cross-signing.ts'
-import { noRoom } from '../devices/device-lists.ts'
 import { noteMessage } from '../devices/inbox.ts'
 import { coreOf, membershipOf, setCore } from '../rooms/room-core.ts'
 import { literalPrefix, type NamespaceRule } from '../rules/namespaces.ts'
 import type { AppserviceRow, MembershipRow, ToDeviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
+import { noteInterest } from '../users/interest.ts'
 import { parseRegistration, registrations } from '../users/registrations.ts'
 import { devicesOf, loadDevices, removeDevices } from '../users/sessions.ts'
 import { putUser } from '../users/users.ts'
@@ -118,7 +118,7 @@ function queueAgain(decision: Decision, appservice: number, messages: readonly T
     const position = decision.takePosition()
     decision.changes.remove('toDevice', message)
     decision.write('toDevice', { ...message, position, appservice })
-    decision.write('interest', { instance: instance.key, appservice, position, room: noRoom, order: null, since: decision.now })
+    noteInterest(decision, appservice, position)
     decision.onCommitted(() => noteMessage(instance, { ...message, position }))
   }
   decision.announce('toDevice', { users: [first.user], appservices: [appservice] })

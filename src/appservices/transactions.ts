@@ -2,10 +2,10 @@
  * Transactions are made from the log: what concerned the appservice behind its cursor. One is frozen before its first attempt, so that every
  * attempt, also after a restart, sends the same under the same id: bridges drop an id they have seen, unread.
  */
-
 import { newSecret } from '../ids.ts'
 import { eventText } from '../rooms/event-json.ts'
 import { roomsOnTheirWay } from '../rooms/merge-plan.ts'
+import { spotName } from '../rooms/spot.ts'
 import type { KeyOf } from '../storage/change-set.ts'
 import type { AppserviceRow, EventRow, FrozenRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
@@ -114,8 +114,8 @@ export async function transactionOf(instance: Instance, frozen: FrozenRow): Prom
     const now = await instance.storage.first('frozen', { appservice: frozen.appservice })
     if (now?.txnId === frozen.txnId && now.events !== frozen.events) return transactionOf(instance, now)
   }
-  const bySpot = new Map(rows.map((row) => [`${row.room} ${row.order}`, row]))
-  const inOrder = places.flatMap(({ room, order }) => bySpot.get(`${room} ${order}`) ?? [])
+  const bySpot = new Map(rows.map((row) => [spotName(row), row]))
+  const inOrder = places.flatMap((place) => bySpot.get(spotName(place)) ?? [])
   const texts = await eventTexts(instance, inOrder, roomIds, frozen.createdAt)
   if (texts.length === 0 && frozen.parts === '{}') return null
   return { txnId: frozen.txnId, body: `{"events":[${texts.join()}]${frozen.parts === '{}' ? '}' : `,${frozen.parts.slice(1)}`}` }

@@ -1,8 +1,9 @@
 /** What waits for an appservice behind its cursor, and how much of it goes into one transaction. */
-import { noRoom } from '../devices/device-lists.ts'
 import { roomsOnTheirWay } from '../rooms/merge-plan.ts'
+import { spotName } from '../rooms/spot.ts'
 import type { AppserviceRow, EventRow, InterestRow, ReceiptRow, ToDeviceRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
+import { noRoom, spotOf } from '../users/interest.ts'
 import { hasDevicesInTransactions, mostToDevice, toDeviceBetween, toDeviceBytes } from './encryption.ts'
 
 /** Most events of a transaction, and most receipts. */
@@ -36,8 +37,8 @@ export interface Waiting {
 export async function chooseNext(instance: Instance, appservice: AppserviceRow): Promise<Waiting> {
   const { waiting, rooms } = await settledInterest(instance, appservice)
   const ofRooms = waiting.filter(({ room }) => room !== noRoom)
-  const rows = await instance.storage.eventsAt(ofRooms.map(placeOf))
-  const eventAt = new Map(rows.map((row) => [`${row.room} ${row.order}`, row]))
+  const rows = await instance.storage.eventsAt(ofRooms.map(spotOf))
+  const eventAt = new Map(rows.map((row) => [spotName(row), row]))
   const messageAt = new Map((await messagesAmong(instance, appservice, waiting)).map((row) => [row.position, row]))
   const others = await othersOf(instance, rows)
   const events: EventRow[] = []
@@ -47,8 +48,7 @@ export async function chooseNext(instance: Instance, appservice: AppserviceRow):
   let end = appservice.cursor
   let bytes = 0
   for (const interest of waiting) {
-    const { room, order } = placeOf(interest)
-    const event = eventAt.get(`${room} ${order}`)
+    const event = eventAt.get(spotName(spotOf(interest)))
     const message = messageAt.get(interest.position)
     if (event) for (const each of [event, others.replaced(event), others.redaction(event)]) bytes += Buffer.byteLength(each?.json ?? '')
     if (message) bytes += toDeviceBytes(message)
@@ -75,16 +75,11 @@ export async function othersOf(instance: Instance, rows: readonly EventRow[]) {
     [replaces, redactedBy].flatMap((order) => (order === null ? [] : [{ room, order }])),
   )
   const others = places.length === 0 ? [] : await instance.storage.eventsAt(places)
-  const byPlace = new Map(others.map((row) => [`${row.room} ${row.order}`, row]))
+  const byPlace = new Map(others.map((row) => [spotName(row), row]))
   return {
     replaced: ({ room, replaces }: EventRow) => byPlace.get(`${room} ${replaces}`),
     redaction: ({ room, redactedBy }: EventRow) => byPlace.get(`${room} ${redactedBy}`),
   }
-}
-
-/** Where the event stands of which an appservice is to be told. */
-export function placeOf({ room, position, order }: InterestRow): { room: number; order: number } {
-  return { room, order: order ?? position }
 }
 
 /**

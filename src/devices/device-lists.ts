@@ -1,12 +1,10 @@
 /** Whose devices or cross-signing keys changed, told to those who share a room with them. https://spec.matrix.org/v1.19/client-server-api/#tracking-the-device-list-for-a-user */
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
+import { noteInterest } from '../users/interest.ts'
 import { registrations } from '../users/registrations.ts'
 import { syncingUsers } from '../users/users.ts'
 import { addUserWithKeys } from '../users/users-with-keys.ts'
-
-/** Room of an interest that is about no room: a device list, key counts, a message to a device. */
-export const noRoom = 0
 
 /**
  * The user's devices or cross-signing keys look different from now on. Who shares a room with the user is decided when the change is read: all
@@ -18,8 +16,7 @@ export function noteDeviceListChange(decision: Decision, user: number): void {
   const bridges = registrations(decision).filter(({ devicesInTransactions }) => devicesInTransactions)
   decision.put('deviceListChange', { instance: instance.key, user, position })
   addUserWithKeys(decision, user)
-  for (const { key } of bridges)
-    decision.write('interest', { instance: instance.key, appservice: key, position, room: noRoom, order: null, since: decision.now })
+  for (const { key } of bridges) noteInterest(decision, key, position)
   decision.announce('deviceList', {
     users: [...new Set([user, ...syncingUsers(decision).map(({ key }) => key)])],
     appservices: bridges.map(({ key }) => key),

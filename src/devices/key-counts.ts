@@ -5,8 +5,8 @@
 import type { UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import { type Instance, local } from '../stream/instance.ts'
+import { noteInterest } from '../users/interest.ts'
 import { transactionsFor } from '../users/registrations.ts'
-import { noRoom } from './device-lists.ts'
 import { type DeviceKey, fallbackKeysOf, oneTimeKeysOf } from './one-time-keys.ts'
 
 /** Both as JSON text. */
@@ -41,8 +41,7 @@ export function noteKeyCounts(decision: Decision, { key: user, appservice }: Use
   const position = decision.takePosition()
   decision.write('keyCount', { instance: instance.key, ...device, ...counts, appservice, position })
   const told = bridge && bridge.row.url !== null ? [bridge.key] : []
-  for (const key of told)
-    decision.write('interest', { instance: instance.key, appservice: key, position, room: noRoom, order: null, since: decision.now })
+  for (const key of told) noteInterest(decision, key, position)
   decision.announce('keyCount', { users: [user], appservices: told })
   decision.onCommitted(() => remember(instance, device, Promise.resolve(counts)))
   return counts

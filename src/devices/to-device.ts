@@ -7,11 +7,11 @@ import type { DeviceRow, ToDeviceRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import { type Instance, isLocal } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { noteInterest } from '../users/interest.ts'
 import { transactionsFor } from '../users/registrations.ts'
 import { devicesOf, loadDevices } from '../users/sessions.ts'
 import { once } from '../users/transactions.ts'
 import { actingUser, findUser } from '../users/users.ts'
-import { noRoom } from './device-lists.ts'
 import { noteMessage } from './inbox.ts'
 import { noteGrowth } from './inbox-limits.ts'
 
@@ -141,7 +141,7 @@ function putMessages(decision: Decision, { type, sender }: { type: string; sende
     decision.write('toDevice', row)
     if (appservice !== null) {
       bridges.add(appservice)
-      decision.write('interest', { instance: instance.key, appservice, position, room: noRoom, order: null, since: decision.now })
+      noteInterest(decision, appservice, position)
     }
     return row
   })

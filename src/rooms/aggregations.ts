@@ -8,6 +8,7 @@ import type { EventRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { eventText, type Requester } from './event-json.ts'
 import { relationOf } from './relations.ts'
+import { spotName } from './spot.ts'
 
 export interface BundleOptions {
   roomIdOf(room: number): string | undefined
@@ -54,7 +55,7 @@ class Bundler {
     const texts = new Map<string, string>()
     for (const parent of parents) {
       const text = this.text(parent, relations.get(childKey(parent.room, parent.eventId)) ?? [], children, edits)
-      if (text !== null) texts.set(placeKey(parent), text)
+      if (text !== null) texts.set(spotName(parent), text)
     }
     return texts
   }
@@ -86,7 +87,7 @@ class Bundler {
       return [...editsOf(parent, rows), ...rows.filter(({ relType }) => relType === 'm.reference' || relType === 'm.thread')]
     })
     const events = places.length > 0 ? await this.instance.storage.eventsAt(places) : []
-    return new Map(events.map((row) => [placeKey(row), row]))
+    return new Map(events.map((row) => [spotName(row), row]))
   }
 
   private text(
@@ -98,15 +99,15 @@ class Bundler {
     const parts: string[] = []
     const edit = newestEdit(parent, relations, children)
     if (edit) parts.push(`"m.replace":${this.child(edit)}`)
-    const references = relations.flatMap((row) => (row.relType === 'm.reference' ? (children.get(placeKey(row)) ?? []) : []))
+    const references = relations.flatMap((row) => (row.relType === 'm.reference' ? (children.get(spotName(row)) ?? []) : []))
     if (references.length > 0) {
       parts.push(`"m.reference":{"chunk":[${references.map((row) => `{"event_id":${JSON.stringify(row.eventId)}}`).join()}]}`)
     }
     const thread = threadOf(relations)
-    const latest = thread && children.get(placeKey(thread))
+    const latest = thread && children.get(spotName(thread))
     if (latest) {
       const participated = parent.sender === this.requester.user || thread.participated === 1
-      const event = this.child(latest, edits.get(placeKey(latest)))
+      const event = this.child(latest, edits.get(spotName(latest)))
       parts.push(`"m.thread":{"latest_event":${event},"count":${thread.count},"current_user_participated":${participated}}`)
     }
     return parts.length === 0 ? null : `{${parts.join()}}`
@@ -127,7 +128,7 @@ function latestOf(
   children: ReadonlyMap<string, EventRow>,
 ): EventRow | undefined {
   const thread = threadOf(relations.get(childKey(parent.room, parent.eventId)) ?? [])
-  return thread && children.get(placeKey(thread))
+  return thread && children.get(spotName(thread))
 }
 
 /** "The sender and the type are the same as the original's"; a redacted event has nothing left to edit. */
@@ -143,7 +144,7 @@ function newestEdit(parent: EventRow, relations: readonly Related[], children: R
   const candidates = editsOf(parent, relations)
   // "The original event must not, itself, have a rel_type of m.replace."
   if (candidates.length === 0 || relationOf(contentOf(parent))?.relType === 'm.replace') return null
-  const edits = candidates.flatMap((row) => children.get(placeKey(row)) ?? [])
+  const edits = candidates.flatMap((row) => children.get(spotName(row)) ?? [])
   edits.sort((a, b) => b.ts - a.ts || (a.eventId < b.eventId ? 1 : -1))
   // An encrypted edit has its new content in the ciphertext.
   return edits.find((row) => row.type === 'm.room.encrypted' || isObject(contentOf(row)['m.new_content'])) ?? null
@@ -151,10 +152,6 @@ function newestEdit(parent: EventRow, relations: readonly Related[], children: R
 
 function contentOf(row: EventRow): JsonObject {
   return (JSON.parse(row.json) as { content?: JsonObject }).content ?? {}
-}
-
-function placeKey(row: { readonly room: number; readonly order: number }): string {
-  return `${row.room} ${row.order}`
 }
 
 function childKey(room: number, parent: string): string {

@@ -7,6 +7,7 @@ import type { Membership } from '../rules/room-view.ts'
 import { isObject, type JsonObject, sameJson } from '../rules/values.ts'
 import type { EventRow, MembershipRow, UserRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
+import { noteInterest } from '../users/interest.ts'
 import { registrations } from '../users/registrations.ts'
 import { writeCheckpoints } from './checkpoints.ts'
 import { clearUnread, markReadBySending, notifyUsers } from './notifications.ts'
@@ -195,14 +196,7 @@ function announce(decision: Decision, core: RoomCore, row: EventRow, draft: Draf
   for (const registration of registrations(decision)) {
     if (!concerns(registration, core, draft, target)) continue
     appservices.push(registration.key)
-    decision.write('interest', {
-      instance: row.instance,
-      appservice: registration.key,
-      position: row.order,
-      room: row.room,
-      order: null,
-      since: decision.now,
-    })
+    noteInterest(decision, registration.key, row.order, row.room)
   }
   writeCheckpoints(decision, core, row, draft, appservices)
   decision.announce(draft.type === 'm.room.member' ? 'membership' : 'event', { rooms: [core.key], users, appservices })

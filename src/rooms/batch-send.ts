@@ -11,6 +11,7 @@ import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import { Missing } from '../stream/memory.ts'
 import type { Actor } from '../users/actor.ts'
+import { noteInterest } from '../users/interest.ts'
 import { registrations } from '../users/registrations.ts'
 import { standingOfRow, userSuspended } from '../users/standing.ts'
 import { userOf } from '../users/users.ts'
@@ -207,8 +208,7 @@ function announce(decision: Decision, core: RoomCore, rows: readonly EventRow[],
     ({ key, namespaces }) => key !== appservice && ((core.appservices.get(key) ?? 0) > 0 || namespaces.rooms.matches(core.roomId)),
   )
   for (const { key } of others) {
-    for (const { instance, order, room } of rows)
-      decision.write('interest', { instance, appservice: key, position: order, room, order: null, since: decision.now })
+    for (const { order, room } of rows) noteInterest(decision, key, order, room)
   }
   decision.announce(kind, { rooms: [core.key], users, appservices: others.map(({ key }) => key) })
 }

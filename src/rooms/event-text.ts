@@ -3,6 +3,7 @@ import type { EventRow, MembershipRow } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
 import { bundledRelations } from './aggregations.ts'
 import { eventText, type Requester } from './event-json.ts'
+import { spotName } from './spot.ts'
 
 export { type Requester, requesterOf } from './event-json.ts'
 
@@ -33,14 +34,14 @@ export async function formatEvents(
     options.bundle ? bundledRelations(instance, requester, rows, { roomIdOf, upTo: options.upTo }) : null,
   ])
   return rows.map((row) => {
-    const redaction = row.redactedBy === null ? undefined : others?.get(placeKey(row.room, row.redactedBy))
+    const redaction = row.redactedBy === null ? undefined : others?.get(spotName({ room: row.room, order: row.redactedBy }))
     const common = { roomId: roomIdOf(row.room), now, requester, federation: options.format === 'federation' }
     return eventText(row, {
       ...common,
       membership: memberships?.get(row.room),
-      replaced: row.replaces === null ? undefined : others?.get(placeKey(row.room, row.replaces)),
+      replaced: row.replaces === null ? undefined : others?.get(spotName({ room: row.room, order: row.replaces })),
       redactedBecause: redaction && eventText(redaction, common),
-      relations: relations?.get(placeKey(row.room, row.order)),
+      relations: relations?.get(spotName(row)),
     })
   })
 }
@@ -51,20 +52,16 @@ async function otherEvents(instance: Instance, rows: readonly EventRow[]): Promi
   const places = new Map<string, { room: number; order: number }>()
   for (const row of rows) {
     for (const order of [row.replaces, row.redactedBy]) {
-      if (order !== null) places.set(placeKey(row.room, order), { room: row.room, order })
+      if (order !== null) places.set(spotName({ room: row.room, order }), { room: row.room, order })
     }
   }
   if (places.size === 0) return null
   for (const row of rows) {
-    const key = placeKey(row.room, row.order)
+    const key = spotName(row)
     if (places.delete(key)) known.set(key, row)
   }
   if (places.size > 0) {
-    for (const row of await instance.storage.eventsAt([...places.values()])) known.set(placeKey(row.room, row.order), row)
+    for (const row of await instance.storage.eventsAt([...places.values()])) known.set(spotName(row), row)
   }
   return known
-}
-
-function placeKey(room: number, order: number): string {
-  return `${room} ${order}`
 }

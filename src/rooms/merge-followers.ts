@@ -2,9 +2,10 @@
 import type { InterestRow, NotificationRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
-import { type Move, type Place, type Plan, spotName } from './merge-plan.ts'
+import type { Move, Place, Plan } from './merge-plan.ts'
 import { putMark } from './notifications.ts'
 import { membershipOf } from './room-core.ts'
+import { spotName } from './spot.ts'
 
 /** Events that got their places in a room. */
 export interface Arrival {

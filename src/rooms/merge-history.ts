@@ -12,10 +12,11 @@ import { registrations } from '../users/registrations.ts'
 import { isStale, type Known, readKnown } from './batch-send-events.ts'
 import { reclaimRooms } from './delete.ts'
 import { type Arrival, prepareFollowers } from './merge-followers.ts'
-import { isFrom, type Move, makePlan, moved, movesUnderWay, type Place, type Plan, spotName } from './merge-plan.ts'
+import { isFrom, type Move, makePlan, moved, movesUnderWay, type Place, type Plan } from './merge-plan.ts'
 import { moveAccountData, moveReceipts } from './merge-readers.ts'
 import { relationOf, writeRelation } from './relations.ts'
 import { coreOf, joinedSyncers, setCore } from './room-core.ts'
+import { spotName } from './spot.ts'
 import { unredactedOf } from './unredacted.ts'
 
 const plans = local(() => new Map<number, Plan>())
@@ -92,21 +93,11 @@ async function prepareEvents(instance: Instance, move: Move, plan: Plan, start: 
   const write = (decision: Decision) => {
     for (const [part, { room }] of move.parts.entries()) {
       const own = found.filter(({ place }) => (place.part ?? 0) === part)
-      const arrival =
-        own.length === 0
-          ? null
-          : moveInto(
-              decision,
-              room,
-              own.map(({ row }) => row),
-              moving,
-            )
-      if (arrival)
-        follow(
-          decision,
-          arrival,
-          own.map(({ place }) => place),
-        )
+      if (own.length === 0) continue
+      const ownRows = own.map(({ row }) => row)
+      const ownPlaces = own.map(({ place }) => place)
+      const arrival = moveInto(decision, room, ownRows, moving)
+      if (arrival) follow(decision, arrival, ownPlaces)
     }
   }
   return { end: start + slice.length, write }
@@ -126,7 +117,7 @@ async function eventsOf(instance: Instance, places: readonly Place[]): Promise<{
 async function redactionsOf(instance: Instance, rows: readonly EventRow[]): Promise<Map<string, string>> {
   const places = rows.flatMap(({ room, redactedBy }) => (redactedBy === null ? [] : [{ room, order: redactedBy }]))
   const found = places.length > 0 ? await instance.storage.eventsAt(places) : []
-  return new Map(found.map((row) => [`${row.room} ${row.order}`, row.eventId]))
+  return new Map(found.map((row) => [spotName(row), row.eventId]))
 }
 
 interface Moving {
@@ -211,7 +202,7 @@ function renumbered(room: number, rows: readonly EventRow[], standing: Heir, { m
   const written = rows.flatMap((row): EventRow[] => {
     if (standing.rows.has(row.eventId)) return []
     lowest -= 1
-    const redaction = redactions.get(`${row.room} ${row.redactedBy}`)
+    const redaction = row.redactedBy === null ? undefined : redactions.get(spotName({ room: row.room, order: row.redactedBy }))
     const redactedBy = redaction === undefined ? null : (orders.get(redaction) ?? null)
     orders.set(row.eventId, lowest)
     return [{ ...row, room, order: lowest, replaces: null, redactedBy, json: movedText(row, move) }]

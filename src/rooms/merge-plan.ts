@@ -9,7 +9,9 @@ import type { KeyOf } from '../storage/change-set.ts'
 import type { Condition, Find, Where } from '../storage/storage.ts'
 import type { EventRow, InterestRow, JobRow, NotificationRow, Rows, TableName } from '../storage/tables.ts'
 import type { Instance } from '../stream/instance.ts'
+import { spotOf } from '../users/interest.ts'
 import { relationOf } from './relations.ts'
+import { type Spot, spotName } from './spot.ts'
 
 /** The kind of job that moves what rooms had into those that replace them. */
 export const moveHistory = 'moveHistory'
@@ -40,16 +42,6 @@ export interface Place {
   part: number | null
   /** where it stands: the same event may stand in several of the rooms */
   readonly spots: Spot[]
-}
-
-export interface Spot {
-  readonly room: number
-  readonly order: number
-}
-
-/** Under this name it is found in the maps of a plan. */
-export function spotName({ room, order }: Spot): string {
-  return `${room} ${order}`
 }
 
 /** What a user has of one kind in the rooms: account data of a type, or a receipt of a type and thread. */
@@ -203,7 +195,7 @@ async function waitingOf(instance: Instance, move: Move): Promise<Map<string, In
   const waiting = new Map<string, InterestRow[]>()
   for (const { key, cursor } of await instance.storage.find('appservice', { where: {}, orderBy: ['key'] })) {
     for await (const row of rowsFrom(instance, 'interest', 'position', { appservice: key }, cursor)) {
-      if (isFrom(move, row.room)) append(waiting, spotName({ room: row.room, order: row.order ?? row.position }), row)
+      if (isFrom(move, row.room)) append(waiting, spotName(spotOf(row)), row)
     }
   }
   return waiting

@@ -1,5 +1,6 @@
 /** How far somebody has read rooms that become one, or one that becomes several, in the order that their events then have. */
-import { inTurns, type Place, type Plan, type Spot, spotName } from './merge-plan.ts'
+import { inTurns, type Place, type Plan } from './merge-plan.ts'
+import { type Spot, spotName } from './spot.ts'
 
 /** Events of one room that go to the same part, in the order of that room. Ranks count from the newest of all, so older is higher. */
 interface Strand {

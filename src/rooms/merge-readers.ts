@@ -6,10 +6,11 @@ import type { Instance } from '../stream/instance.ts'
 import { Missing } from '../stream/memory.ts'
 import { putAccountData } from '../users/account-data.ts'
 import { inboxDoneType } from './archive.ts'
-import { fullyRead, isFrom, type Kept, type Move, movesUnderWay, type Plan, type Spot, spotName } from './merge-plan.ts'
+import { fullyRead, isFrom, type Kept, type Move, movesUnderWay, type Plan } from './merge-plan.ts'
 import { markerOf, type Ranks, rankPlaces } from './merge-ranks.ts'
 import { markedUnreadTypes } from './read-markers.ts'
 import { joinedSyncers, membershipOf } from './room-core.ts'
+import { type Spot, spotName } from './spot.ts'
 
 type Write = (decision: Decision) => void
 

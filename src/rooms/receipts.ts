@@ -6,6 +6,7 @@ import type { EventRow, RoomRow, UserRow } from '../storage/tables.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { noteInterest } from '../users/interest.ts'
 import { registrations } from '../users/registrations.ts'
 import { actingUser } from '../users/users.ts'
 import { inboxDoneType, putDone } from './archive.ts'
@@ -158,17 +159,7 @@ function announce(decision: Decision, core: RoomCore, user: UserRow, type: Recei
     ({ key, receiveEphemeral }) =>
       receiveEphemeral && key !== silentTo && (core.appservices.get(key) ?? 0) > 0 && (!hidden || key === user.appservice),
   )
-  for (const { key } of appservices) {
-    const { position } = decision.changes
-    decision.write('interest', {
-      instance: decision.instance.key,
-      appservice: key,
-      position,
-      room: core.key,
-      order: null,
-      since: decision.now,
-    })
-  }
+  for (const { key } of appservices) noteInterest(decision, key, decision.changes.position, core.key)
   decision.announce('receipt', { rooms: [core.key], users: users.map(({ key }) => key), appservices: appservices.map(({ key }) => key) })
 }
 

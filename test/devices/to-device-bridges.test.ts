@@ -1,8 +1,8 @@
 // Messages to and from the devices of a bridge's users.
 import assert from 'node:assert/strict'
 import { describe, test } from 'node:test'
-import { noRoom } from '../../src/devices/device-lists.ts'
 import type { Entry } from '../../src/stream/bus.ts'
+import { noRoom } from '../../src/users/interest.ts'
 import { Client, startServer, type TestServer } from '../rig/server.ts'
 import { registerBridge, type TestBridge } from '../users/bridge.ts'
 import { contentsOf, inboxOf, sendTo } from './to-device-rig.ts'
