@@ -7,7 +7,7 @@ import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
 import { userSuspended } from '../users/standing.ts'
-import { once } from '../users/transactions.ts'
+import { once, sentAs } from '../users/transactions.ts'
 import { actingUser, userOf } from '../users/users.ts'
 import { appendEvent, repeatedId } from './append.ts'
 import { unmark } from './notifications.ts'
@@ -38,8 +38,7 @@ export function redact(instance: Instance, actor: Actor, args: Redact): Promise<
       redactEvent(decision, core, sender, {
         eventId: args.eventId,
         content: args.content,
-        device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`),
-        txnId: args.txnId,
+        ...sentAs(actor, args.txnId),
         ...(actor.appservice !== null && args.ts ? { ts: args.ts } : {}),
       }),
     )

@@ -7,7 +7,7 @@ import { type JsonObject, sameJson } from '../rules/values.ts'
 import { command, type Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
-import { once } from '../users/transactions.ts'
+import { once, sentAs } from '../users/transactions.ts'
 import { actingUser } from '../users/users.ts'
 import { appendEvent, repeatedId } from './append.ts'
 import { changeMembership, mayChangeAnyMember } from './membership.ts'
@@ -112,11 +112,6 @@ export function chosen(actor: Actor, options: EventOptions): { ts?: number; even
   const { ts, eventId } = options
   if (eventId && !isEventId(eventId)) throw new MatrixError('M_INVALID_PARAM', `${eventId} is not an event ID`)
   return { ...(ts ? { ts } : {}), ...(eventId ? { eventId } : {}) }
-}
-
-/** Under which name the transaction id is kept: who sent the event reads it beside the event. */
-function sentAs(actor: Actor, txnId: string): { device: string | null; txnId: string } {
-  return { device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`), txnId }
 }
 
 /** The id of the current state event when it says just this. */

@@ -35,3 +35,8 @@ function bornAt(decision: Decision, { user, device: deviceId }: Actor): number {
   const device = user !== null && deviceId !== null ? decision.get('device', { user, deviceId }) : null
   return device?.createdAt ?? 0
 }
+
+/** Under which name an event keeps its transaction id: who sent the event reads it beside the event. */
+export function sentAs(actor: Actor, txnId: string): { device: string | null; txnId: string } {
+  return { device: actor.device ?? (actor.appservice === null ? null : `as:${actor.appservice}`), txnId }
+}

@@ -11,7 +11,7 @@ import {
   thirdPartyUsersById,
 } from '../../appservices/third-party.ts'
 import { builder } from '../builder.ts'
-import { requireActor } from '../context.ts'
+import { type Context, requireActor } from '../context.ts'
 
 const asked =
   'Bridges with an address are asked whose registration has it under `protocols`; who does not answer within 5 s is passed over. Of anybody with a token; not for an appservice as the owner.'
@@ -49,64 +49,52 @@ const ThirdPartyLocationType = builder.objectRef<ThirdPartyLocation>('ThirdParty
 
 const fieldsText = 'what to look for, strings or lists of strings by the names that the protocol has in `user_fields` or `location_fields`'
 
+/** Only who has a token makes a bridge do anything. */
+function asker(context: Context): Context {
+  requireActor(context)
+  return context
+}
+
 builder.queryFields((t) => ({
   thirdPartyProtocols: t.field({
     type: [ThirdPartyProtocolType],
     description: `The networks that bridges say they lead to, as of the last minute. ${asked} Errors: M_MISSING_TOKEN, M_FORBIDDEN.`,
     extensions: { puppet: false },
-    resolve: (_, __, context) => {
-      requireActor(context)
-      return thirdPartyProtocols(context)
-    },
+    resolve: (_, __, context) => thirdPartyProtocols(asker(context)),
   }),
   thirdPartyProtocol: t.field({
     type: ThirdPartyProtocolType,
     description: `One of them. ${asked} Errors: M_MISSING_TOKEN, M_FORBIDDEN, M_NOT_FOUND when no bridge knows it or none of those answers.`,
     args: { protocol: t.arg.string({ required: true }) },
     extensions: { puppet: false },
-    resolve: (_, { protocol }, context) => {
-      requireActor(context)
-      return thirdPartyProtocol(context, protocol)
-    },
+    resolve: (_, { protocol }, context) => thirdPartyProtocol(asker(context), protocol),
   }),
   thirdPartyUsers: t.field({
     type: [ThirdPartyUserType],
     description: `Users for people on a network. ${asked} Errors: M_MISSING_TOKEN, M_FORBIDDEN, M_INVALID_PARAM for fields that are neither strings nor lists of them, or above 8 KiB.`,
     args: { protocol: t.arg.string({ required: true }), fields: t.arg({ type: 'JsonObject', description: fieldsText }) },
     extensions: { puppet: false },
-    resolve: (_, { protocol, fields }, context) => {
-      requireActor(context)
-      return thirdPartyUsers(context, { protocol, fields: fields ?? {} })
-    },
+    resolve: (_, { protocol, fields }, context) => thirdPartyUsers(asker(context), { protocol, fields: fields ?? {} }),
   }),
   thirdPartyUsersById: t.field({
     type: [ThirdPartyUserType],
     description: `Who a user in the namespace of a bridge is on its networks. ${asked} Errors: M_MISSING_TOKEN, M_FORBIDDEN.`,
     args: { userId: t.arg.id({ required: true }) },
     extensions: { puppet: false },
-    resolve: (_, { userId }, context) => {
-      requireActor(context)
-      return thirdPartyUsersById(context, userId)
-    },
+    resolve: (_, { userId }, context) => thirdPartyUsersById(asker(context), userId),
   }),
   thirdPartyLocations: t.field({
     type: [ThirdPartyLocationType],
     description: `Rooms for places on a network. ${asked} Errors: M_MISSING_TOKEN, M_FORBIDDEN, M_INVALID_PARAM for fields that are neither strings nor lists of them, or above 8 KiB.`,
     args: { protocol: t.arg.string({ required: true }), fields: t.arg({ type: 'JsonObject', description: fieldsText }) },
     extensions: { puppet: false },
-    resolve: (_, { protocol, fields }, context) => {
-      requireActor(context)
-      return thirdPartyLocations(context, { protocol, fields: fields ?? {} })
-    },
+    resolve: (_, { protocol, fields }, context) => thirdPartyLocations(asker(context), { protocol, fields: fields ?? {} }),
   }),
   thirdPartyLocationsByAlias: t.field({
     type: [ThirdPartyLocationType],
     description: `Where an alias in the namespace of a bridge leads to on its networks. ${asked} Errors: M_MISSING_TOKEN, M_FORBIDDEN.`,
     args: { alias: t.arg.string({ required: true }) },
     extensions: { puppet: false },
-    resolve: (_, { alias }, context) => {
-      requireActor(context)
-      return thirdPartyLocationsByAlias(context, alias)
-    },
+    resolve: (_, { alias }, context) => thirdPartyLocationsByAlias(asker(context), alias),
   }),
 }))
