@@ -1,5 +1,3 @@
-import type { Standing } from './standing.ts'
-
 /** Who is asking. Made from a token by users/sessions.ts; every domain function checks against it. */
 export interface Actor {
   /** key of the user, null while a masqueraded user does not exist yet: a command makes it in its own commit */
@@ -17,4 +15,10 @@ export interface Actor {
   readonly tokenExpiresAt?: number | null
   /** as the user's row said when the token was looked up; users/standing.ts knows what it is now */
   readonly standing?: Standing
+}
+
+/** Whether a person may use the account. */
+export interface Standing {
+  readonly locked: boolean
+  readonly suspended: boolean
 }

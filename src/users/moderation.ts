@@ -8,8 +8,8 @@ import type { UserRow } from '../storage/tables.ts'
 import { command } from '../stream/command.ts'
 import { type Instance, isLocal } from '../stream/instance.ts'
 import { fullUserId } from './accounts.ts'
-import type { Actor } from './actor.ts'
-import { type Standing, standingChanged, standingOfRow } from './standing.ts'
+import type { Actor, Standing } from './actor.ts'
+import { standingChanged, standingOfRow } from './standing.ts'
 import { findUser, putUser } from './users.ts'
 
 export type Moderated = Standing & { readonly userId: string }

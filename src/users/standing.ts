@@ -6,12 +6,7 @@
 import { MatrixError } from '../errors.ts'
 import type { UserRow } from '../storage/tables.ts'
 import { type Instance, local } from '../stream/instance.ts'
-import type { Actor } from './actor.ts'
-
-export interface Standing {
-  readonly locked: boolean
-  readonly suspended: boolean
-}
+import type { Actor, Standing } from './actor.ts'
 
 type End = (error: MatrixError) => void
 
