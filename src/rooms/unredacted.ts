@@ -9,6 +9,7 @@ import type { EventRow, UnredactedRow } from '../storage/tables.ts'
 import type { Decision } from '../stream/command.ts'
 import type { Instance } from '../stream/instance.ts'
 import type { Actor } from '../users/actor.ts'
+import { isModerator } from '../users/moderation.ts'
 import { type EventId, requireEvent } from './history.ts'
 import { emptyCore, withStates } from './room-core.ts'
 import { type EventView, viewEvents } from './timeline.ts'
@@ -50,7 +51,7 @@ export async function viewUnredacted(instance: Instance, actor: Actor, args: Eve
 
 /** Who left may redact nothing any more, so they read nothing of it either; an as_token administers nothing. */
 async function requireModerator(instance: Instance, actor: Actor, { room, membership }: Readable): Promise<void> {
-  if (actor.admin && actor.appservice === null) return
+  if (isModerator(actor)) return
   const state = await instance.storage.currentState([room.key], { types: ['m.room.create', 'm.room.power_levels'] })
   const { powerLevels } = withStates(emptyCore(room), state)
   const mayRedact = userLevel(powerLevels, actor.userId) >= namedLevel(powerLevels, 'redact')
